@@ -184,6 +184,16 @@ def test_qin_has_80_and_20_clips_a_genre_and_no_validation() -> None:
     assert splits.counts(without).loc["jazz"].tolist() == [79, 0, 20]
 
 
+def test_qins_999_images_are_800_and_199_of_which_139_are_its_best_accuracy() -> None:
+    images = split_tables.gtzan().query("clip_id != 'jazz.00054'")
+    counts = splits.counts(apply_split(images, "qin", {"fifth": "down"}))
+    assert counts.sum().to_dict() == {"train": 800, "valid": 0, "test": 199}
+    assert counts.loc["jazz"].tolist() == [80, 0, 19]
+    assert 139 / 199 == 0.6984924623115578
+    whole = apply_split(split_tables.gtzan(), "qin", {"fifth": "down"}, 3)
+    assert whole["split"].equals(apply_split(split_tables.gtzan(), "qin", {}, 3)["split"])
+
+
 def test_the_studies_equal_the_general_schemes_they_name() -> None:
     clips = split_tables.clips()
     for study, general in (("qin", "ratio_8_2"), ("liu", "ratio_8_1_1"), ("benito", "official")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -84,26 +84,6 @@ def ratio_8_2(clips: pd.DataFrame, options: TwoWayOptions, seed: int, fold: int)
     return by_ratio(clips, {"train": options.train, "test": options.test}, seed)
 
 
-def by_ratio(clips: pd.DataFrame, shares: Mapping[str, float], seed: int) -> pd.Series:
-    """The split of every clip, aligned with `clips.index`, each genre in these shares.
-
-    The clips of each genre are shuffled; the first are tested, the next validate, the others
-    train. Each number is within one clip of its exact share, except that no part with a share
-    stays without a genre.
-
-    Raises:
-        GenrecoreError: A genre with fewer clips than parts.
-    """
-    parts = {name: shares[name] for name in ("test", "valid", "train") if shares.get(name, 0) > 0}
-    refuse_small(clips["genre"].value_counts(), len(parts), "clips", "parts")
-    rng = np.random.default_rng([seed, 3])
-    split = pd.Series(pd.NA, index=clips.index, dtype="string", name="split")
-    for _, members in clips.sort_values("clip_id").groupby("genre", sort=True):
-        numbers = numbers_of(len(members), np.array(list(parts.values())))
-        split[members.index[rng.permutation(len(members))]] = np.repeat(list(parts), numbers)
-    return split
-
-
 def numbers_of(n: int, shares: np.ndarray) -> np.ndarray:
     """n divided into whole numbers in these shares, by largest remainders; none is 0."""
     exact = n * shares / shares.sum()
@@ -115,3 +95,29 @@ def numbers_of(n: int, shares: np.ndarray) -> np.ndarray:
         numbers[numbers.argmax()] -= 1
         numbers[k] = 1
     return numbers
+
+
+def by_ratio(
+    clips: pd.DataFrame,
+    shares: Mapping[str, float],
+    seed: int,
+    numbers: Callable[[int, np.ndarray], np.ndarray] = numbers_of,
+) -> pd.Series:
+    """The split of every clip, aligned with `clips.index`, each genre in these shares.
+
+    The clips of each genre are shuffled; the first are tested, the next validate, the others
+    train. Each number is within one clip of its exact share, except that no part with a share
+    stays without a genre. `numbers` may divide a genre's clips otherwise: it takes their number and
+    the shares of test, validation and training, those above 0.
+
+    Raises:
+        GenrecoreError: A genre with fewer clips than parts.
+    """
+    parts = {name: shares[name] for name in ("test", "valid", "train") if shares.get(name, 0) > 0}
+    refuse_small(clips["genre"].value_counts(), len(parts), "clips", "parts")
+    rng = np.random.default_rng([seed, 3])
+    split = pd.Series(pd.NA, index=clips.index, dtype="string", name="split")
+    for _, members in clips.sort_values("clip_id").groupby("genre", sort=True):
+        of_parts = numbers(len(members), np.array(list(parts.values())))
+        split[members.index[rng.permutation(len(members))]] = np.repeat(list(parts), of_parts)
+    return split

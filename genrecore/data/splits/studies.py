@@ -15,12 +15,22 @@ from pydantic import Field
 from genrecore.config.registry import Options
 from genrecore.data.datasets.gtzan import known_clip_ids, published_facts
 from genrecore.data.splits.given import official
-from genrecore.data.splits.ratios import by_ratio
+from genrecore.data.splits.ratios import by_ratio, numbers_of
 from genrecore.data.splits.registered import SPLITS, as_split
 from genrecore.errors import GenrecoreError
 
 
-class BeltonSplitOptions(Options):
+class FifthOptions(Options):
+    """How a fifth becomes a whole number of clips."""
+
+    fifth: Literal["nearest", "down"] = Field(
+        "nearest",
+        title="A fifth of the clips",
+        description="rounded to the nearest clip, or down, so that the rest trains",
+    )
+
+
+class BeltonSplitOptions(FifthOptions):
     """What is shuffled, and how a fifth becomes a whole number of clips."""
 
     shuffled: Literal["clips", "names"] = Field(
@@ -28,11 +38,6 @@ class BeltonSplitOptions(Options):
         title="What is shuffled",
         description="the clips that there are, or all 1 000 names of GTZAN, of which those without "
         "a readable clip then drop out (of other music always the clips)",
-    )
-    fifth: Literal["nearest", "down"] = Field(
-        "nearest",
-        title="A fifth of the clips",
-        description="rounded to the nearest clip, or down, so that the rest trains",
     )
 
 
@@ -97,25 +102,33 @@ def belton(clips: pd.DataFrame, options: BeltonSplitOptions, seed: int, fold: in
     title="Qin's study: balanced 8 : 2",
     source="Qin, Zhuo & Ren, Research of RNNs: LSTM, CNNs: ResNet-18, and MNNs applying on music "
     "genre classification problem, UMass Amherst, section 3.3",
+    options=FifthOptions,
     validates=False,
     says="Qin's procedure: 8 : 2 of every genre by clip, no validation, so that the last epoch is "
     "tested; clips of one artist may stand on both sides",
 )
-def qin(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
+def qin(clips: pd.DataFrame, options: FifthOptions, seed: int, fold: int) -> pd.Series:
     """The split of every clip: 8 : 2 in every genre, no validation split.
 
     The study says: training and test in the ratio 8 : 2, 800 clips and 200, "a equal number of
-    songs were selected for each category". Of GTZAN's 1 000 clips that is 80 and 20 a genre; it
-    had 999 of the images.
+    songs were selected for each category". Of GTZAN's 1 000 clips that is 80 and 20 a genre. It
+    had 999 of the images, and its best accuracy, 0.6984924623115578, is 139 of 199: with fifths
+    rounded down, jazz has 80 images to train and 19 to test.
 
     Our choices, because it does not say: which clips (shuffled by the split seed, as `ratio_8_2`
-    does), and that in a genre with a clip missing the ratio is kept and no clip is dropped. It
-    mentions no validation, so the last epoch is tested.
+    does), and that no clip is dropped. It mentions no validation, so the last epoch is tested.
 
     Raises:
         GenrecoreError: A genre with fewer than two clips.
     """
-    return by_ratio(clips, {"train": 8, "test": 2}, seed)
+    numbers = _fifth_down if options.fifth == "down" else numbers_of
+    return by_ratio(clips, {"train": 8, "test": 2}, seed, numbers)
+
+
+def _fifth_down(n: int, shares: np.ndarray) -> np.ndarray:
+    """n clips as (tested, trained on), the first a fifth rounded down, but at least 1."""
+    n_test = max(1, n // 5)
+    return np.array([n_test, n - n_test])
 
 
 @SPLITS.register(
