@@ -127,6 +127,14 @@ class Training(Group):
         title="Tested epoch",
         description="The one with the best validation metric, or the last.",
     )
+    ties: Literal["loss", "first"] = Field(
+        "loss",
+        title="Equal epochs",
+        description="Of epochs with an equal value of the watched metric, the better one is that "
+        "with the lower validation loss, and early stopping waits anew; or the first, and it does "
+        "not.",
+        json_schema_extra=only_for(choose_epoch="best"),
+    )
     output: Literal["logits", "log_sigmoid", "softmax"] = Field(
         "logits",
         title="Output given to the loss",

@@ -40,7 +40,7 @@ _LOOK_EVERY_S = 0.3
 # Scores on other music or other clips are not comparable, and a seed must not be chosen by luck.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
                  "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
-_NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch")
+_NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch", "training.ties")
 
 
 @dataclass(frozen=True)

@@ -109,10 +109,12 @@ class Trainer:
         self.save()
         if self.epoch == self.recipe.epochs:
             return ""
-        metric = noun(watched(self.recipe.watch))
+        metric, best = noun(watched(self.recipe.watch)), self.best["epoch"]
+        looks_at_loss = self.recipe.ties == "loss" and self.recipe.watch != "loss"
+        loss = f", nor the loss at an equal {metric}" if looks_at_loss else ""
         return (
             f"stopped early after epoch {self.epoch}: validation {metric} "
-            f"had not improved since epoch {self.best['epoch']}"
+            f"had not improved since epoch {best}{loss}"
         )
 
     def _train_epoch(self) -> None:
@@ -234,10 +236,12 @@ class Trainer:
 
     def _note_best(self, row: dict[str, Any]) -> bool:
         """Keeps the weights of an epoch that is the best so far; of equals, that with the lower
-        loss is the better one."""
+        loss is the better one, or the first, as the option `ties` says."""
         metric = watched(self.recipe.watch)
         value = row.get(f"valid_{metric.name}", 0.0)
-        key = [value if metric.facts.higher_is_better else -value, -row.get("valid_loss", 0.0)]
+        key = [value if metric.facts.higher_is_better else -value]
+        if self.recipe.ties == "loss":
+            key.append(-row.get("valid_loss", 0.0))
         if not (self.last_counts or not self.best or key > self.best["key"]):
             return False
         self.best = {"epoch": self.epoch, "key": key, "accuracy": row.get("valid_accuracy")}

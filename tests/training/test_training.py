@@ -139,7 +139,28 @@ def test_early_stopping_waits_for_its_patience(store: Path, tiny: Tiny) -> None:
     assert run.state == "done"
     assert len(run.history) < 50
     assert len(run.history) - run.status["best_epoch"] == 2
-    assert "had not improved" in run.reason
+    assert run.reason.endswith(
+        f"validation accuracy had not improved since epoch {run.status['best_epoch']}, nor the "
+        "loss at an equal accuracy"
+    )
+
+
+def test_an_equal_accuracy_with_a_lower_loss_is_no_improvement_where_the_first_counts(
+    store: Path, tiny: Tiny
+) -> None:
+    config = tiny(training__epochs=50, training__patience=2, training__lr=1e-12)
+    by_loss = trained(config, store)
+    accuracy, loss = by_loss.history["valid_accuracy"], by_loss.history["valid_loss"]
+    assert accuracy.nunique() == 1
+    assert loss[1] < loss[0]  # a tie at once, with a lower loss
+    assert by_loss.status["best_epoch"] > 1
+    ties_first = config.training.model_copy(update={"ties": "first"})
+    run = trained(config.model_copy(update={"training": ties_first}), store)
+    assert run.history["best"].tolist() == [True, False, False]
+    assert run.status["best_epoch"] == 1
+    assert run.reason == (
+        "stopped early after epoch 3: validation accuracy had not improved since epoch 1"
+    )
 
 
 def test_training_learns(store: Path, tiny: Tiny) -> None:
