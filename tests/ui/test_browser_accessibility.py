@@ -8,38 +8,34 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
+from browsing import IN_THE_BROWSER, Dashboard
 from conftest import ROOT, TINY, trained
 from playwright.sync_api import Browser, Page
 from sounds import falling_tone
-from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
-    Dashboard,
-    _same_folders,
-    browser,
-    dashboard,
-    home,
-)
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data.datasets.remembered import remember
 from genrecore.training.resolve import resolve
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
 QUERIES = {"datasets": "dataset=demo&view=listen", "sound": "dataset=demo", "papers": "view=recipe"}
 """What an address needs for its page to show all it has."""
 
 # Themes and widths; 640 pixels are what a window of 1280 shows at 200 %.
-VIEWS = (("light", 1280), ("light", 640), ("light", 390), ("dark", 390), ("dark", 1280))
+VIEWS = (("light", 1280), ("light", 640), ("light", 390), ("dark", 1280))
+ALL_VIEWS = (*VIEWS, ("dark", 390))
 
 # Streamlit draws its menu as lists with headings between their items.
 STREAMLITS_OWN = {
     "list": '[data-testid="stSidebarNavItems"]',
     "listitem": '[data-testid="stSidebarNavItems"] li',
 }
-AXE = """async (own) => {
+AXE = """async ([own, rules]) => {
   const results = await axe.run(
     {exclude: ['.js-plotly-plot svg']},  // thousands of marks; charts have names, tested below
-    {resultTypes: ['violations'], iframes: false, preload: false});
+    {resultTypes: ['violations'], iframes: false, preload: false,
+      ...(rules.length && {runOnly: rules})});
   return results.violations
     .filter(({impact}) => impact === 'serious' || impact === 'critical')
     .flatMap(({id, nodes}) => nodes.map(({target, html, any}) => ({
@@ -146,13 +142,13 @@ AWAIT_RUN = """() => {
 }"""
 
 
-def settle(page: Page, view: str, quiet_ms: int = 250) -> None:
+def settle(page: Page, view: str, quiet_ms: int = 200) -> None:
     """Waits until nothing on the page has changed for a while."""
     page.wait_for_function(QUIET, arg=[view, quiet_ms], polling=50)
 
 
 @pytest.fixture(scope="module")
-def store(home: Path) -> Path:  # noqa: F811
+def store(home: Path) -> Path:
     """Runs to show: two of one system, and one whose split shares artists."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(home / "cache"))
@@ -176,7 +172,7 @@ def song(store: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def visitor(browser: Browser, dashboard: Dashboard, store: Path) -> Iterator[Page]:  # noqa: F811
+def visitor(browser: Browser, dashboard: Dashboard, store: Path) -> Iterator[Page]:
     """One visitor for all pages."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.add_init_script(AXE_SCRIPT)
@@ -184,13 +180,31 @@ def visitor(browser: Browser, dashboard: Dashboard, store: Path) -> Iterator[Pag
     context.close()
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
+every_page = pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
+)
+
+
+@every_page
 def test_a_page_can_be_used_by_everybody(
-    visitor: Page,
-    dashboard: Dashboard,  # noqa: F811
-    song: Path,
-    name: str,
+    visitor: Page, dashboard: Dashboard, song: Path, name: str
 ) -> None:
+    """Another theme changes colours alone: what does not depend on them is looked at once."""
+    opened(visitor, dashboard, song, name)
+    assert faults_on(visitor, VIEWS, every_rule=False) == {}
+
+
+@pytest.mark.long
+@every_page
+def test_a_page_obeys_every_rule_in_both_themes(
+    visitor: Page, dashboard: Dashboard, song: Path, name: str
+) -> None:
+    opened(visitor, dashboard, song, name)
+    assert faults_on(visitor, ALL_VIEWS, every_rule=True) == {}
+
+
+def opened(visitor: Page, dashboard: Dashboard, song: Path, name: str) -> None:
+    """Goes to a page and waits until all of it is there."""
     visitor.emulate_media(color_scheme="light")
     visitor.set_viewport_size({"width": 1280, "height": 900})
     path = "" if name == "overview" else name
@@ -199,17 +213,26 @@ def test_a_page_can_be_used_by_everybody(
         visitor.set_input_files("input[type=file]", song)
         visitor.get_by_text("were classified").wait_for()
     settle(visitor, "opened", 400)
+
+
+def faults_on(
+    visitor: Page, views: tuple[tuple[str, int], ...], every_rule: bool
+) -> dict[str, Any]:
+    """What is wrong with the page in these views, the light ones first."""
     faults: dict[str, Any] = {}
-    for theme, width in VIEWS:
+    was = "light"
+    for theme, width in views:
         visitor.emulate_media(color_scheme=theme)
         visitor.set_viewport_size({"width": width, "height": 900})
         settle(visitor, f"{theme} {width}")
-        if (theme, width) == ("dark", 390):  # charts take the theme when the page is drawn anew
+        if theme != was:  # charts take the theme when the page is drawn anew
+            was = theme
             visitor.evaluate(AWAIT_RUN)
             visitor.keyboard.press("r")
             settle(visitor, "drawn anew")
         if width != 640:
-            for violation in visitor.evaluate(AXE, STREAMLITS_OWN):
+            rules = [] if theme == "light" or every_rule else ["color-contrast"]
+            for violation in visitor.evaluate(AXE, [STREAMLITS_OWN, rules]):
                 faults[f"{theme}, {width}, {violation['id']}, {violation['target']}"] = violation
             if faint := visitor.evaluate(FAINT):
                 faults[f"{theme}, {width}, texts of charts"] = faint
@@ -219,12 +242,12 @@ def test_a_page_can_be_used_by_everybody(
     players = visitor.locator("audio")  # also inside shadow roots
     if players.evaluate_all("(all) => all.some((audio) => !audio.closest('[aria-label]'))"):
         faults["players"] = "one has no name"
-    assert faults == {}
+    return faults
 
 
 def test_the_keyboard_reaches_everything_in_its_order_and_shows_where_it_is(
     visitor: Page,
-    dashboard: Dashboard,  # noqa: F811
+    dashboard: Dashboard,
 ) -> None:
     visitor.goto(dashboard.address)
     settle(visitor, "keyboard", 400)

@@ -11,25 +11,15 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from browsing import FLAGS, IN_THE_BROWSER, Dashboard
 from playwright.sync_api import Browser, Locator, Page, expect
-from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
-    FLAGS,
-    Dashboard,
-    _same_folders,
-    browser,
-    click_row,
-    dashboard,
-    done,
-    home,
-    page,
-    prediction_on,
-)
+from test_browser import click_row, prediction_on
 
 from genrecore.inference import loaded as inference
 from genrecore.store.run import Run
 from genrecore.words import percent
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
 RATE_HZ = 44_100
 FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "au", "aiff", "m4a")
@@ -60,7 +50,7 @@ def write(path: Path, wave: np.ndarray) -> Path:
     return path
 
 
-def settled(page: Page) -> None:  # noqa: F811
+def settled(page: Page) -> None:
     """Waits until the page's script has run to its end, doubts and all."""
     page.wait_for_timeout(300)  # until what was just done has begun to be looked at
     page.wait_for_function(
@@ -77,21 +67,21 @@ EDGES = """() => {
 }"""
 
 
-def player_on(page: Page, key: str) -> tuple[Locator, Locator]:  # noqa: F811
+def player_on(page: Page, key: str) -> tuple[Locator, Locator]:
     """The sounds of a player and its position."""
     player = page.locator(f".st-key-player_{key}")
     return player.locator("audio"), player.get_by_role("slider", name="Position in")
 
 
-def until(page: Page, audio: Locator, condition: str) -> None:  # noqa: F811
+def until(page: Page, audio: Locator, condition: str) -> None:
     """Waits until this holds of an audio element."""
     page.wait_for_function(f"(audio) => {condition}", arg=audio.element_handle())
 
 
 def test_every_format_is_heard_and_the_timeline_steers_the_player(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
-    done: Run,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
+    done: Run,
     tmp_path: Path,
 ) -> None:
     files = [write(tmp_path / f"song.{kind}", music(3.2)) for kind in FORMATS]
@@ -178,9 +168,9 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
 
 
 def test_a_part_of_a_song_too_long_to_play_is_chosen_on_the_strip_of_the_whole(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
-    done: Run,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
+    done: Run,
     tmp_path: Path,
 ) -> None:
     song = tmp_path / "long song.wav"
@@ -212,7 +202,7 @@ def test_a_part_of_a_song_too_long_to_play_is_chosen_on_the_strip_of_the_whole(
 
 
 @pytest.fixture
-def microphone(chromium: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
+def microphone(chromium: str, browser: Browser) -> Iterator[Page]:
     """A visitor whose browser has a microphone: chromium's own, which beeps."""
     more = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     # The same playwright as the other browser's: there is one a thread.
@@ -224,11 +214,11 @@ def microphone(chromium: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
 
 def test_a_recording_of_the_microphone_is_classified(
     microphone: Page,
-    dashboard: Dashboard,  # noqa: F811
-    done: Run,  # noqa: F811
-    home: Path,  # noqa: F811
+    dashboard: Dashboard,
+    done: Run,
+    home: Path,
 ) -> None:
-    page = microphone  # noqa: F811
+    page = microphone
     page.goto(f"{dashboard.address}/classify?run={done.run_id}&from=microphone")
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(2500)

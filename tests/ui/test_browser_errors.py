@@ -6,23 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import IN_THE_BROWSER, Dashboard
 from conftest import TINY, trained
 from playwright.sync_api import Page, expect
-from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
-    Dashboard,
-    _same_folders,
-    browser,
-    dashboard,
-    home,
-    page,
-)
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation import embeddings, metrics
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
 # Where a cell of the confusion matrix is on the screen.
 PLACE = """([row, column]) => {
@@ -49,7 +42,7 @@ POINT = """(clip) => {
 
 
 @pytest.fixture(scope="module")
-def run(home: Path) -> Run:  # noqa: F811
+def run(home: Path) -> Run:
     """A run of one epoch in the server's store, its features in the server's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(home / "cache"))
@@ -59,8 +52,8 @@ def run(home: Path) -> Run:  # noqa: F811
 
 
 def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     run: Run,
 ) -> None:
     table = run.predictions
@@ -99,8 +92,8 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
 
 
 def test_a_cell_on_a_run_s_page_opens_its_clips(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     run: Run,
 ) -> None:
     genres = metrics.genres_in(run.predictions)
@@ -118,9 +111,9 @@ def test_a_cell_on_a_run_s_page_opens_its_clips(
 
 
 def test_a_click_on_the_map_plays_the_clip(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
-    home: Path,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
+    home: Path,
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

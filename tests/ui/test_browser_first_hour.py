@@ -7,27 +7,20 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from browsing import IN_THE_BROWSER, Dashboard
 from conftest import wait_for
 from playwright.sync_api import Page, expect
-from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
-    Dashboard,
-    _same_folders,
-    browser,
-    dashboard,
-    home,
-    page,
-    prediction_on,
-)
+from test_browser import prediction_on
 
 from genrecore.data import datasets
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
 
 @pytest.fixture
-def music(home: Path) -> Path:  # noqa: F811
+def music(home: Path) -> Path:
     """A folder of three genre folders, ten clips of 3 s each, without a word about artists."""
     folder = home / "music"
     table = datasets.load("demo", {"n_genres": 3, "n_clips": 10, "clip_s": 3.0})
@@ -40,9 +33,9 @@ def music(home: Path) -> Path:  # noqa: F811
 
 
 def test_a_folder_without_artists_is_amber_all_the_way_and_never_a_dead_end(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
-    home: Path,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
+    home: Path,
     music: Path,
 ) -> None:
     prepare(page, dashboard, "Your folder of genre folders", music, "30 usable clips")
@@ -63,9 +56,9 @@ def test_a_folder_without_artists_is_amber_all_the_way_and_never_a_dead_end(
 
 @pytest.mark.long
 def test_gtzan_is_trained_with_the_red_badge_by_the_form_s_defaults(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
-    home: Path,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
+    home: Path,
     real_data: Path,
 ) -> None:
     gtzan = real_data / "gtzan"
@@ -82,7 +75,7 @@ def test_gtzan_is_trained_with_the_red_badge_by_the_form_s_defaults(
     compare_hear_and_classify(page, dashboard, run, gtzan / "genres_original")
 
 
-def prepare(page: Page, dashboard: Dashboard, title: str, folder: Path, told: str) -> None:  # noqa: F811
+def prepare(page: Page, dashboard: Dashboard, title: str, folder: Path, told: str) -> None:
     """Chooses a dataset on Datasets, says where it lies, and prepares it."""
     page.goto(dashboard.address)
     page.get_by_role("link", name="Datasets", exact=True).click()
@@ -96,7 +89,7 @@ def prepare(page: Page, dashboard: Dashboard, title: str, folder: Path, told: st
     no_error(page)
 
 
-def train(page: Page, button: str, store: Path) -> Run:  # noqa: F811
+def train(page: Page, button: str, store: Path) -> Run:
     """Presses the button; the page of the run opens by itself."""
     before = {run.run_id for run in runs.all_runs(store)}
     page.get_by_role("button", name=button, exact=True).click()
@@ -106,7 +99,7 @@ def train(page: Page, button: str, store: Path) -> Run:  # noqa: F811
     return run
 
 
-def watch_to_the_end(page: Page, run: Run) -> None:  # noqa: F811
+def watch_to_the_end(page: Page, run: Run) -> None:
     """Sees the result appear by itself."""
     wait_for(lambda: not Run(run.folder).is_active, most_s=900)
     assert Run(run.folder).state == "done", Run(run.folder).reason
@@ -114,7 +107,7 @@ def watch_to_the_end(page: Page, run: Run) -> None:  # noqa: F811
     no_error(page)
 
 
-def train_once_more(page: Page, dashboard: Dashboard, run: Run, store: Path) -> Run:  # noqa: F811
+def train_once_more(page: Page, dashboard: Dashboard, run: Run, store: Path) -> Run:
     """The same settings with a quick model, from the form that the run opens."""
     page.goto(f"{dashboard.address}/train?from={run.run_id}&model=logistic_regression"
               "&feature=descriptors")  # fmt: skip
@@ -125,7 +118,7 @@ def train_once_more(page: Page, dashboard: Dashboard, run: Run, store: Path) -> 
     return again
 
 
-def compare_hear_and_classify(page: Page, dashboard: Dashboard, run: Run, music: Path) -> None:  # noqa: F811
+def compare_hear_and_classify(page: Page, dashboard: Dashboard, run: Run, music: Path) -> None:
     """The three ways on from a tested run."""
     page.get_by_role("link", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
@@ -146,7 +139,7 @@ def compare_hear_and_classify(page: Page, dashboard: Dashboard, run: Run, music:
     no_error(page)
 
 
-def no_error(page: Page) -> None:  # noqa: F811
+def no_error(page: Page) -> None:
     """Neither an exception nor a refusal stands on the page."""
     expect(page.get_by_test_id("stException")).to_have_count(0)
     assert "Traceback" not in page.inner_text("body")

@@ -9,16 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browsing import IN_THE_BROWSER, Dashboard
 from fake_runs import draw_right, fake_run
 from playwright.sync_api import Browser, Page, expect
-from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
-    Dashboard,
-    _same_folders,
-    browser,
-    dashboard,
-    home,
-    page,
-)
 from test_report import NASTY, nasty_runs
 
 from genrecore.evaluation import comparison, metrics
@@ -26,7 +19,7 @@ from genrecore.evaluation.scores import run_scores
 from genrecore.reporting import html as report
 from genrecore.words import percent
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
 ROWS = """id => [...document.querySelectorAll(`#${CSS.escape(id)} tbody tr`)].map(
   row => [...row.cells].map(cell => cell.textContent))"""
@@ -34,7 +27,7 @@ DRAWN = "html[data-drawn=yes]"
 
 
 @pytest.fixture
-def offline(browser: Browser) -> Iterator[Page]:  # noqa: F811
+def offline(browser: Browser) -> Iterator[Page]:
     """A visitor without network; nothing may be asked for, and nothing may go wrong in scripts."""
     context = browser.new_context(
         offline=True, color_scheme="light", viewport={"width": 1280, "height": 900}
@@ -53,7 +46,7 @@ def offline(browser: Browser) -> Iterator[Page]:  # noqa: F811
 
 def test_a_report_opens_offline_and_its_numbers_are_the_stores(
     offline: Page,
-    home: Path,  # noqa: F811
+    home: Path,
     tmp_path: Path,
 ) -> None:
     runs = nasty_runs(home / "runs")
@@ -117,9 +110,9 @@ def test_a_report_opens_offline_and_its_numbers_are_the_stores(
 
 @pytest.mark.long
 def test_the_page_compare_hands_out_report_tables_and_figures(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
-    home: Path,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
+    home: Path,
     tmp_path: Path,
 ) -> None:
     a, b = (fake_run(home / "runs", draw_right(0.7, 90, k), seed=k) for k in range(2))
@@ -146,7 +139,7 @@ def test_the_page_compare_hands_out_report_tables_and_figures(
 
 
 @pytest.mark.long
-def test_figures_are_drawn_by_command(home: Path, tmp_path: Path, chromium: str) -> None:  # noqa: F811
+def test_figures_are_drawn_by_command(home: Path, tmp_path: Path, chromium: str) -> None:
     runs = [fake_run(home / "runs", draw_right(0.7, 90, k), seed=k) for k in range(2)]
     compared = comparison.compare(runs)
     paths = report.write_figures(compared, tmp_path / "figures")

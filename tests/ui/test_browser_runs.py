@@ -11,16 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import IN_THE_BROWSER, Dashboard
 from conftest import TINY, trained, wait_for
 from playwright.sync_api import Page, expect
-from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
-    Dashboard,
-    _same_folders,
-    browser,
-    dashboard,
-    home,
-    page,
-)
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
@@ -31,7 +24,7 @@ from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked
 from genrecore.training.resolve import resolve
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = IN_THE_BROWSER
 
 # How many epochs the curve of validation accuracy holds, and the range of its epochs.
 CURVE = """() => {
@@ -98,7 +91,7 @@ class Live:
 
 
 @pytest.fixture(scope="module")
-def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa: F811
+def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that is done, with a validation split."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(home / "cache"))
@@ -107,7 +100,7 @@ def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:  # no
 
 
 @pytest.fixture
-def live(template: Run, home: Path) -> Iterator[Live]:  # noqa: F811
+def live(template: Run, home: Path) -> Iterator[Live]:
     """A run of 60 epochs at work, an epoch a second; nobody starts other runs."""
     runner = take_lock(home / "runs" / jobs.RUNNER_LOCK)
     live_run = Live(template, home / "runs", 60)
@@ -119,7 +112,7 @@ def live(template: Run, home: Path) -> Iterator[Live]:  # noqa: F811
         shutil.rmtree(run.folder)
 
 
-def opened(page: Page, dashboard: Dashboard, run: Run, **query: str) -> None:  # noqa: F811
+def opened(page: Page, dashboard: Dashboard, run: Run, **query: str) -> None:
     """Goes to a run's page and waits until it is there."""
     more = "".join(f"&{name}={value}" for name, value in query.items())
     page.goto(f"{dashboard.address}/runs?run={run.run_id}{more}")
@@ -127,8 +120,8 @@ def opened(page: Page, dashboard: Dashboard, run: Run, **query: str) -> None:  #
 
 
 def test_a_drag_over_a_chart_zooms_and_the_zoom_stays_over_new_epochs_and_a_reload(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     live: Live,
 ) -> None:
     opened(page, dashboard, live.run)
@@ -156,27 +149,26 @@ def test_a_drag_over_a_chart_zooms_and_the_zoom_stays_over_new_epochs_and_a_relo
 
 
 def test_nothing_is_drawn_anew_while_nothing_new_comes(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     live: Live,
 ) -> None:
     ask_to_stop(live.run.folder, within_s=600)  # from now on heartbeats only
+    time.sleep(1.5)  # an epoch that had begun is over
     opened(page, dashboard, live.run)
     expect(page.get_by_text("it is ended by force in")).to_be_visible()
-    page.wait_for_function(f"({CURVE})()[0] >= 9")
-    time.sleep(7)  # what was paced has been drawn
+    page.wait_for_function(f"({CURVE})()[0] === {live.epoch}")
     page.evaluate("document.querySelector('.js-plotly-plot').dataset.same = 'yes'")
     countdown = page.get_by_text("it is ended by force in").inner_text()
+    time.sleep(7)  # charts are looked at every six seconds
     # The countdown moves on: there were ticks.
-    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != countdown)
-    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != countdown)
-    time.sleep(4)
+    assert page.get_by_text("it is ended by force in").inner_text() != countdown
     assert page.evaluate("document.querySelector('.js-plotly-plot').dataset.same") == "yes"
 
 
 def test_two_tabs_follow_one_run_and_both_say_that_it_is_done(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     live: Live,
 ) -> None:
     second_tab = page.context.new_page()
@@ -195,11 +187,11 @@ def test_two_tabs_follow_one_run_and_both_say_that_it_is_done(
 
 
 def test_clicks_in_the_list_mark_tick_delete_and_open_and_new_runs_appear_by_themselves(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     live: Live,
     template: Run,
-    home: Path,  # noqa: F811
+    home: Path,
 ) -> None:
     live.end("stopped")  # nothing works: the page looks less often
     old_run = home / "runs" / "20200101-000000-demo-cnn-abcd"
@@ -238,11 +230,11 @@ def test_clicks_in_the_list_mark_tick_delete_and_open_and_new_runs_appear_by_the
 
 
 def test_result_and_curves_are_in_the_first_window_and_no_toolbar_covers_a_field(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     live: Live,
     template: Run,
-    home: Path,  # noqa: F811
+    home: Path,
 ) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
     opened(page, dashboard, live.run)
@@ -253,9 +245,9 @@ def test_result_and_curves_are_in_the_first_window_and_no_toolbar_covers_a_field
 
     done = home / "runs" / "20200101-000000-demo-cnn-abcd"
     shutil.copytree(template.folder, done)
+    opened(page, dashboard, Run(done))
     for width, height in ((1280, 900), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
-        opened(page, dashboard, Run(done))
         for text in ("Test accuracy", "Hear its mistakes", "Classify with it"):
             expect(page.get_by_text(text, exact=True)).to_be_in_viewport()
 
@@ -272,8 +264,8 @@ def test_result_and_curves_are_in_the_first_window_and_no_toolbar_covers_a_field
 
 
 def test_a_log_of_fifty_megabytes_is_searched_and_downloaded(
-    page: Page,  # noqa: F811
-    dashboard: Dashboard,  # noqa: F811
+    page: Page,
+    dashboard: Dashboard,
     live: Live,
     tmp_path: Path,
 ) -> None:
