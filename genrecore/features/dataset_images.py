@@ -24,6 +24,12 @@ class DatasetImageOptions(Options):
         title="Colour",
         description="colour keeps red, green and blue as three channels; grey makes one of them",
     )
+    order: Literal["red green blue", "blue green red"] = Field(
+        "red green blue",
+        title="Order of the colours",
+        description="red first, as published weights expect, or blue first, as OpenCV (Belton); "
+        "of grey images it makes none",
+    )
     scale: Literal["0 to 1", "0 to 255"] = Field(
         "0 to 1",
         title="Scale",
@@ -68,4 +74,6 @@ class DatasetImage(nn.Module):
             values = values / 255.0
         if self.options.colour == "grey":
             values = (values * self.weights[:, None, None]).sum(1, keepdim=True)
+        elif self.options.order == "blue green red":
+            values = values.flip(1)
         return values

@@ -100,7 +100,7 @@ PRESETS.register(
         "The study drops the fourth channel, which is the same everywhere, and divides by 255; so "
         "is done here.",
         "It hands the colours to the network as blue, green, red, the order of OpenCV; here they "
-        "are red, green, blue, as the published weights expect.",
+        "are red, green, blue, as the published weights expect; the option order turns them round.",
     ),
 )({**_gtzan("images"), "feature": "image", "standardise": "none"})
 

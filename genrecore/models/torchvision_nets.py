@@ -9,6 +9,8 @@ torchvision itself is imported when a network is built: it takes seconds.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -53,6 +55,13 @@ class ResNet18Options(TorchvisionOptions):
     """What can be chosen about a ResNet-18."""
 
     pretrained: bool = pretrained_field("45 MB")
+    initial: Literal["torchvision", "torch"] = Field(
+        "torchvision",
+        title="Random weights",
+        description="Without published weights: as torchvision draws those of a ResNet (normal, by "
+        "the outputs; He 2015), or as torch draws those of any layer (uniform, by the inputs; "
+        "Belton)",
+    )
 
 
 @MODELS.register(
@@ -94,6 +103,10 @@ def resnet18(shape: tuple[int, ...], n_genres: int, options: ResNet18Options) ->
     from torchvision import models
 
     network = models.resnet18()
+    if options.initial == "torch":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.reset_parameters()
     published = models.ResNet18_Weights.IMAGENET1K_V1
     return fitted("resnet18", network, published, shape, n_genres, options, "conv1", "fc")
 

@@ -438,3 +438,10 @@ def test_the_largest_number_of_bands_that_is_named_works() -> None:
     assert (mel_filters(RATE_HZ, 512, largest).amax(dim=1) > 0).all()
     with pytest.raises(GenrecoreError):
         feature(n_fft=512, n_mels=largest + 1)
+
+
+def test_blue_first_are_the_same_images_with_the_channels_turned_round() -> None:
+    image = torch.randint(0, 256, (2, 3, 5, 7), dtype=torch.uint8)
+    choice = FEATURES.choose("image", {"order": "blue green red"})
+    turned = choice.thing(choice.options, (3, 5, 7))(image)
+    assert turned.equal(image.flip(1) / 255.0)

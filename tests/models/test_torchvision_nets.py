@@ -232,3 +232,15 @@ def test_a_checksum_is_hexadecimal_and_belongs_to_a_file() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             model("resnet18", (1, 64, 64), **options)
+
+
+def test_random_weights_of_torch_are_uniform_with_the_spread_of_its_layers() -> None:
+    torch.manual_seed(0)
+    options = MODELS.choose("resnet18", {"initial": "torch"}).options
+    network = built("resnet18", (3, 64, 64), N_GENRES, options)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            n_inputs = module.weight[0].numel()
+            bound = n_inputs**-0.5  # uniform within it: a spread of 1 / sqrt(3 m)
+            assert module.weight.abs().max() <= bound
+            assert module.weight.abs().max() > 0.99 * bound  # of 9 408 weights or more
