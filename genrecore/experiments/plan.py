@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -34,9 +34,9 @@ from genrecore.experiments.draft import Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
-from genrecore.store.files import Unreadable, in_a_sentence, new_folder, read_json, write_json
+from genrecore.store.files import Unreadable, in_a_sentence, new_folder, write_json
 from genrecore.store.locks import LOCK, held, is_locked
-from genrecore.store.records import FileName, Moment, Record, read_record
+from genrecore.store.records import Count, FileName, Moment, Number, Record, read_record
 from genrecore.store.run import (
     LIVE,
     Run,
@@ -177,6 +177,41 @@ class PlannedRun(Record):
     reuses: FileName = ""
 
 
+class SearchedRange(Record):
+    """The numbers that a search chooses from (`values.Range`)."""
+
+    low: Number
+    high: Number
+    log: bool = False
+    whole: bool = False
+
+
+class SearchFacts(Record):
+    """How a search chooses its runs (`search.Strategy`), in `plan.json`."""
+
+    sampler: Literal["random", "tpe"] = "tpe"
+    n_trials: Annotated[int, Field(ge=1, le=10**6)]
+    pruner: Literal["none", "median", "hyperband"] = "none"
+    seed: Count = 0
+    ranges: dict[str, SearchedRange | list[Any]]
+
+
+class Trial(Record):
+    """A trial in `trials.json`; its state is Optuna's: running, complete, pruned, fail."""
+
+    number: Count
+    params: dict[str, Any]
+    run: FileName
+    state: str
+    reason: str
+
+
+class TrialsFile(Record):
+    """`trials.json`."""
+
+    trials: list[Trial] = Field(default_factory=list)
+
+
 class PlanFile(Record):
     """`plan.json`."""
 
@@ -187,7 +222,7 @@ class PlanFile(Record):
     grids: list[dict[str, list[Any]]] = Field(default_factory=list)
     runs: list[PlannedRun] = Field(default_factory=list)
     left_out: list[str] = Field(default_factory=list)
-    search: dict[str, Any] | None = None
+    search: SearchFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -258,6 +293,13 @@ class Plan(RunsProgress):
             return f"The plan {self.plan_id} cannot be read: {error}"
         return ""
 
+    @cached_property
+    def trials(self) -> list[dict[str, Any]]:
+        """Of a search: `number, params, run, state, reason` of each trial, as its driver last wrote
+        them."""
+        written = read_record(self.folder / "trials.json", TrialsFile, "plan")
+        return list(written.get("trials", []))
+
     @property
     def varied(self) -> list[str]:
         """The dotted fields that vary."""
@@ -289,8 +331,7 @@ class Plan(RunsProgress):
 
     def _tried(self) -> list[Member]:
         """The runs of a search's trials, also those that `trials.json` does not list yet."""
-        trials = read_json(self.folder / "trials.json").get("trials", [])
-        listed = [self._find_run(str(trial.get("run", ""))) for trial in trials]
+        listed = [self._find_run(trial["run"]) for trial in self.trials]
         listed_ids = {run.run_id for run in listed if run}
         unlisted = [run for run in self.own_runs if run.run_id not in listed_ids]
         return [

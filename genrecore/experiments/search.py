@@ -11,15 +11,15 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from genrecore.config.dotted import in_words, name_of
 from genrecore.config.run import RunConfig, signature
 from genrecore.data.splits import SPLITS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, first_line
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments.draft import without_defaults
@@ -27,7 +27,7 @@ from genrecore.experiments.plan import PRUNED, Plan
 from genrecore.experiments.results import score
 from genrecore.experiments.values import Range, Ranges, applied
 from genrecore.jobs import actions as jobs
-from genrecore.store.files import read_json, write_json
+from genrecore.store.files import Unreadable, open_regular, write_json
 from genrecore.store.locks import LOCK, held
 from genrecore.store.progress import Phase, Report, Stopped, silent
 from genrecore.store.run import Run, find_same
@@ -36,10 +36,12 @@ from genrecore.store.status import STOP, stop_asked
 if TYPE_CHECKING:
     import optuna
 
+T = TypeVar("T")
 _LOOK_EVERY_S = 0.3
 # Scores on other music or other clips are not comparable, and a seed must not be chosen by luck.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
                  "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
+_STUDY = "study.db"
 _NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch", "training.ties")
 
 
@@ -159,26 +161,26 @@ def create(
 
 def strategy_of(plan: Plan) -> Strategy:
     """The strategy of a search."""
-    return Strategy(**{key: value for key, value in plan.search.items() if key != "ranges"})
+    return _known(Strategy, plan.search)
 
 
 def ranges_of(plan: Plan) -> dict[str, Range | list[Any]]:
     """The ranges of a search."""
     return {
-        dotted: Range(**values) if isinstance(values, dict) else list(values)
+        dotted: _known(Range, values) if isinstance(values, dict) else list(values)
         for dotted, values in plan.search["ranges"].items()
     }
 
 
-def trials(plan: Plan) -> list[dict[str, Any]]:
-    """`number, params, run, state, reason` of each trial, as the driver last wrote them; the states
-    are Optuna's: running, complete, pruned, fail."""
-    return list(read_json(plan.folder / "trials.json").get("trials", []))
+def _known(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from the values that it knows; other versions write others."""
+    names = [field.name for field in fields(kind) if field.name in values]  # type: ignore[arg-type]
+    return kind(**{name: values[name] for name in names})
 
 
 def n_not_begun(plan: Plan) -> int:
     """Trials that a search has not begun yet."""
-    begun = [trial for trial in trials(plan) if trial["run"] or trial["state"] != "running"]
+    begun = [trial for trial in plan.trials if trial["run"] or trial["state"] != "running"]
     listed = {trial["run"] for trial in begun}
     unlisted = [run for run in plan.own_runs if run.run_id not in listed]
     return max(0, plan.n_runs - len(begun) - len(unlisted))
@@ -245,15 +247,20 @@ class Driver:
     """The trials of one search and the runs that carry them out."""
 
     def __init__(self, plan: Plan) -> None:
+        """
+        Raises:
+            Unreadable: The study is damaged.
+        """
         self.plan, self.strategy, self.ranges = plan, strategy_of(plan), ranges_of(plan)
         self.base = plan.base
         self.watch = self.base.training.watch
-        self._storage = _storage(plan)
-        self.study = _study(plan, self._storage)
-        self._study_id = self._storage.get_study_id_from_name(plan.plan_id)
         self.n_slots = plans.n_at_once([self.base], plan.store)
         self._written: list[dict[str, Any]] = []
-        self._adopt_runs()
+        with _opening(plan):
+            self._storage = _storage(plan)
+            self.study = _study(plan, self._storage)
+            self._study_id = self._storage.get_study_id_from_name(plan.plan_id)
+            self._adopt_runs()
 
     @property
     def n_over(self) -> int:
@@ -402,11 +409,25 @@ class Driver:
             self._written = listed
 
 
+@contextlib.contextmanager
+def _opening(plan: Plan) -> Iterator[None]:
+    """What a database raises that is damaged is of many kinds; here it is `Unreadable`."""
+    path = plan.folder / _STUDY
+    with contextlib.suppress(FileNotFoundError):
+        open_regular(path, "plan").close()
+    try:
+        yield
+    except (GenrecoreError, OSError):
+        raise
+    except Exception as error:
+        raise Unreadable(path, "", first_line(error.__cause__ or error), "plan") from None
+
+
 def _storage(plan: Plan) -> optuna.storages.RDBStorage:
     from optuna.storages import RDBStorage
 
     return RDBStorage(
-        f"sqlite:///{plan.folder / 'study.db'}",
+        f"sqlite:///{plan.folder / _STUDY}",
         engine_kwargs={"connect_args": {"timeout": 30}},  # seconds, while a dashboard reads
     )
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.scores import run_scores
-from genrecore.store.files import output_folder
+from genrecore.store.files import is_regular_file, output_folder
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
@@ -230,7 +230,7 @@ def _log(client: Any, experiment: str, run: Run, weights: bool) -> tuple[str, bo
         client.log_batch(mlflow_id, metrics=batch)
     for file in [*(run.folder / name for name in ARTIFACTS), *([run.weights] if weights else [])]:
         with contextlib.suppress(FileNotFoundError):
-            if file.exists():
+            if is_regular_file(str(file)):
                 client.log_artifact(mlflow_id, str(file))
     if run.state in _STATES:
         end_s = float(run.status.get("finished_at") or run.status.get("heartbeat") or run.created)

@@ -6,6 +6,7 @@ and values are checked when a table is read.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ def look_at_table(path: str | Path) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame | None:
-    """A table of a run folder, or None where there is no file.
+    """A table of a run folder, or None where there is no file. Columns of clips that it lacks and
+    that may be unknown come without values.
 
     Raises:
         Unreadable: It is no Parquet file, lacks columns, or holds other values than it should.
@@ -99,6 +101,9 @@ def _check_clips(path: Path, table: pd.DataFrame) -> None:
     _check_texts(path, table, [name for name in _MAY_BE_UNKNOWN if name in table], unknown=True)
     _check_parts(path, table)
     _check_numbers(path, table, ["duration_s"] if "duration_s" in table else [], unknown=True)
+    for name in (*_MAY_BE_UNKNOWN, "duration_s"):
+        if name not in table:
+            table[name] = math.nan if name == "duration_s" else None
 
 
 def check_predictions(path: Path, table: pd.DataFrame) -> None:

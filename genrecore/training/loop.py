@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.store.progress import Ended, Phase, Stopped
+from genrecore.store.records import check_history
 from genrecore.training import memory
 from genrecore.training.batches import Batches
 from genrecore.training.checkpoint import Checkpoints, check_checkpoint
@@ -380,8 +381,8 @@ class Trainer:
         """Drops epochs that were finished after the checkpoint: they come again."""
         history, predicted = (self.progress.folder / n for n in ("history.jsonl", "epochs.u8"))
         if history.exists():
-            lines = history.read_text(encoding="utf-8").splitlines(keepends=True)
-            os.truncate(history, sum(len(line.encode()) for line in lines[: self.epoch]))
+            lines = check_history(history)[: self.epoch]
+            os.truncate(history, sum(len(line) + 1 for line in lines))
         if predicted.exists():
             os.truncate(predicted, self.epoch * self.valid_clips.n)
 

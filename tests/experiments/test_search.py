@@ -127,7 +127,7 @@ def test_a_search_tries_runs_inside_its_ranges_and_scores_them_by_validation(
     assert (done.state, len(done.done), done.n_runs) == ("done", 3, 3)
     trials = study_of(plan).get_trials()
     assert len(trials) == 3
-    for trial, written in zip(trials, searching.trials(plan), strict=True):
+    for trial, written in zip(trials, Plan(plan.folder).trials, strict=True):
         run = runs.find_run(trial.user_attrs["run"])
         assert run.plan == plan.plan_id
         assert 1e-3 <= run.config.training.lr <= 1e-1
@@ -203,7 +203,7 @@ def test_a_run_that_fails_or_is_stopped_by_hand_counts_as_failed_with_its_reason
     driver.step()
     jobs.stop(jobs.queued(nobody_starts)[0])
     assert not driver.step()
-    (trial,) = searching.trials(plan)
+    (trial,) = Plan(plan.folder).trials
     assert (trial["state"], trial["reason"]) == ("fail", "stopped: cancelled")
     assert not Plan(plan.folder).done
 
@@ -328,8 +328,8 @@ def test_a_search_goes_on_after_its_driver_was_killed(store: Path) -> None:
 
     searching.start(plan)
     wait_for(lambda: Plan(plan.folder).state == "done", 240)
-    wait_for(lambda: all(t["state"] == "complete" for t in searching.trials(plan)))
-    trials = searching.trials(plan)
+    wait_for(lambda: all(t["state"] == "complete" for t in Plan(plan.folder).trials))
+    trials = Plan(plan.folder).trials
     assert len(trials) == len(runs.all_runs(store)) == 3
     assert trials[0]["run"] == first.run_id
     assert all(

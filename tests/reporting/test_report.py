@@ -290,3 +290,15 @@ def test_the_page_hands_out_report_and_tables(store: Path) -> None:
     app = open_page("compare", runs=f"{a.run_id},{b.run_id}")
     labels = [button.proto.label for button in app.get("download_button")]
     assert labels == ["Report", "Tables"]
+
+
+def test_the_report_says_how_many_runs_of_the_store_cannot_be_read(
+    store: Path, tmp_path: Path
+) -> None:
+    runs = nasty_runs(store)
+    assert "could not be read" not in report.write(runs, tmp_path / "r.html").read_text()
+    broken = store / "20260101-000000-demo-cnn-bad0"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
+    text = report.write(runs, tmp_path / "r.html").read_text()
+    assert "1 run of the store could not be read and is left out." in text

@@ -16,6 +16,7 @@ from damages import DAMAGES, NAMES, Damage, to_device, to_fifo
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import run_rows, unreadable
+from genrecore.experiments.estimates import Estimator
 from genrecore.jobs import queue
 from genrecore.store import files
 from genrecore.store.files import Unreadable, read_bytes, read_json
@@ -104,6 +105,20 @@ def test_a_table_of_other_columns_or_values_is_found_when_it_is_read(
     assert [run.run_id for run in all_runs()] == [row.run_id for row in run_rows()] == [good.run_id]
     shutil.copyfile(TRAINED / file, bad.folder / file)
     assert len(all_runs()) == len(run_rows()) == 2
+
+
+def test_what_need_not_be_known_of_clips_may_lack_its_column(two: tuple[Run, Run]) -> None:
+    run, _ = two
+    lacking = ["path", "medium", "artist", "album", "duration_s"]
+    _rewritten(lambda table: table.drop(columns=lacking, errors="ignore"))(
+        run.folder / "clips.parquet"
+    )
+    clips = Run(run.folder).clips
+    assert clips is not None
+    assert clips[lacking].isna().all(axis=None)
+    counts = Estimator([Run(run.folder)]).counts(run.config)
+    assert counts is not None
+    assert counts.n_train == int((clips["split"] == "train").sum())
 
 
 def test_flipped_bytes_in_a_table_are_an_unreadable_run(two: tuple[Run, Run]) -> None:

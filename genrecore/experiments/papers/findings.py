@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan, nan, sqrt
 from typing import Any
@@ -17,7 +17,7 @@ from genrecore.evaluation.scores import with_artists
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
 from genrecore.experiments.papers.recipes import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
-from genrecore.store.run import Run
+from genrecore.store.run import Run, each_readable
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
 _ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")
@@ -97,7 +97,7 @@ def _by_row(
     study: Study, runs: RunsOfStudy, system: str, protocol: str
 ) -> dict[tuple[int, str], Run]:
     """The same by seed and row."""
-    rows = {row: runs.done.get((row, protocol), {}) for row in study.rows_of(system)}
+    rows = {row: _readable(runs.done.get((row, protocol), {})) for row in study.rows_of(system)}
     choice = study.choice(system)
     split = choice.by if choice and protocol == "published" else "valid"
     chosen = {}
@@ -105,6 +105,13 @@ def _by_row(
         row = max(rows, key=lambda row: _accuracy(rows[row][seed], split)) if choice else system
         chosen[seed, row] = rows[row][seed]
     return chosen
+
+
+def _readable(by_seed: Mapping[int, Run]) -> dict[int, Run]:
+    """Without runs that only reading their tables finds damaged."""
+    seeds = {run.run_id: seed for seed, run in by_seed.items()}
+    runs = each_readable(by_seed.values(), lambda run: run.tables)
+    return {seeds[run.run_id]: run for run, _ in runs}
 
 
 def _accuracy(run: Run, split: str) -> float:

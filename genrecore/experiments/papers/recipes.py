@@ -309,7 +309,9 @@ def find_runs(study: Study, rehearsal: bool = False, store: Path | None = None) 
     done: dict[tuple[str, str], dict[int, Run]] = {}
     newest: dict[tuple[str, str, int], Run] = {}
     for plan in reversed(all_plans(store)):  # the oldest first: the newest run counts
-        fact = plan.facts.get(_FACT, {})
+        fact = {} if plan.problem else plan.facts.get(_FACT)
+        if not isinstance(fact, dict):
+            continue
         if fact.get("study") != study.name or bool(fact.get("rehearsal")) != rehearsal:
             continue
         for member in plan.members:

@@ -25,8 +25,8 @@ from genrecore.reporting.html.figures import ReportFigure, figures, template
 from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, public, tables
 from genrecore.store.files import write_text
-from genrecore.store.run import MARKS, Run
-from genrecore.words import points
+from genrecore.store.run import MARKS, Run, unreadable_runs
+from genrecore.words import plural, points
 
 _HERE = Path(__file__).parent
 _SECTIONS = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
@@ -83,7 +83,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         n_shared=len(compared.shared),
         n_tested=compared.n_tested,
         headline=compared.headline,
-        notes=[{"text": note, "grave": MARKS["leak"] in note} for note in compared.notes],
+        notes=[{"text": note, "grave": MARKS["leak"] in note} for note in _notes(compared)],
         first=pairs.loc[first, "sentence"].tolist(),
         others=pairs.loc[~first, "sentence"].tolist(),
         best=compared.titles[best],
@@ -107,6 +107,13 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
         script=(_HERE / "report.js").read_text(encoding="utf-8"),
     )  # fmt: skip
+
+
+def _notes(compared: Comparison) -> list[str]:
+    """The comparison's notes, and how many runs of its store it leaves out as unreadable."""
+    n = len(unreadable_runs(compared.runs[0].folder.parent))
+    left_out = f"{plural(n, 'run')} of the store could not be read and {'is' if n == 1 else 'are'} "
+    return [*compared.notes, *([f"{left_out}left out."] if n else [])]
 
 
 @lru_cache(maxsize=1)

@@ -79,7 +79,7 @@ def _show_plan(plan: Plan) -> None:
     _show_tested(plan)
     _show_runs(plan)
     _show_list("Left out", [plain(sentence) for sentence in plan.left_out])
-    trials = searching.trials(plan) if plan.search else []
+    trials = plan.trials if plan.search else []
     unfit = [trial for trial in trials if not trial["run"] and trial["reason"]]
     _show_list(
         "Trials without a run",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import streamlit as st
 
 from genrecore import words
-from genrecore.store.files import changed
+from genrecore.store.files import changed, open_named
 from genrecore.store.run import LIVE, Run
 from genrecore.store.status import LOG
 from genrecore.ui.parts.choices import choose_text
@@ -35,7 +35,7 @@ def run_log(run: Run) -> None:
             )
         st.download_button(
             f"Download ({words.size(size)})",
-            data=path.read_bytes,  # called when it is asked for, not at every tick
+            data=partial(_whole, path),  # called when it is asked for, not at every tick
             file_name=f"{run.run_id}.log.txt",
             mime="text/plain",
             icon=":material/download:",
@@ -51,6 +51,11 @@ def run_log(run: Run) -> None:
         text = text.partition("\n")[2]
         st.caption("The end of the log; search it or download it to see the rest.")
     _code(text)
+
+
+def _whole(path: Path) -> bytes:
+    with open_named(path) as stream:
+        return stream.read()
 
 
 def _show_hits(path: Path, query: str, size: int) -> None:
@@ -80,7 +85,7 @@ def search(path: Path, query: str, size: int) -> tuple[tuple[str, ...], bool]:
     """
     needle = query.encode().lower()
     hits: deque[bytes] = deque(maxlen=_MOST + 1)
-    with open(path, "rb") as stream:
+    with open_named(path) as stream:
         for line in stream:
             size -= len(line)
             if size < 0:  # the last line may be one that is being written

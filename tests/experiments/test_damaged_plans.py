@@ -1,0 +1,92 @@
+"""Damaged plans and searches: each is named with its file and reason, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+from damages import NESTED, cut, gone, to_device, to_fifo, to_folder, to_text, with_value
+from opened import open_page, words
+
+from genrecore.config.run import RunConfig, with_values
+from genrecore.experiments import papers
+from genrecore.experiments import plan as plans
+from genrecore.experiments import search as searching
+from genrecore.experiments.draft import draft
+from genrecore.experiments.plan import Plan
+from genrecore.experiments.search import Driver, Strategy
+from genrecore.store.files import Unreadable, write_json
+
+pytestmark = pytest.mark.xdist_group("plans")
+BASE = with_values(RunConfig(), TINY)
+PLANS = [
+    ("plan.json", to_text("{"), ""),
+    ("plan.json", to_text("[1]"), ""),
+    ("plan.json", to_text(NESTED), ""),
+    ("plan.json", cut, ""),
+    ("plan.json", with_value("title", 7), "title"),
+    ("plan.json", with_value("made_at", "x"), "made_at"),
+    ("plan.json", with_value("base", []), "base"),
+    ("plan.json", with_value("left_out", [1]), "left_out.0"),
+    ("plan.json", with_value("search", {"n_trials": 2}), "search.ranges"),
+    ("plan.json", with_value("search.n_trials", "x"), "search.n_trials"),
+    ("plan.json", with_value("search.n_trials", 10**30), "search.n_trials"),
+    ("plan.json", with_value("search.sampler", "dice"), "search.sampler"),
+    ("plan.json", with_value("search.ranges", {"training.lr": {"low": "x", "high": 1}}), None),
+    ("trials.json", to_text("7"), ""),
+    ("trials.json", to_fifo, ""),
+    ("trials.json", to_device, ""),
+    ("trials.json", to_folder, ""),
+    ("trials.json", with_value("trials", {}), "trials"),
+    ("trials.json", with_value("trials.0", "x"), "trials.0"),
+    ("trials.json", with_value("trials.0.run", "../x"), "trials.0.run"),
+    ("trials.json", with_value("trials.0.params", 5), "trials.0.params"),
+]
+
+
+@pytest.fixture
+def search(nobody_starts: Path) -> Plan:
+    """A search, and beside it a plan."""
+    plans.start(draft(BASE, [{"seed": [0, 1]}]))
+    search = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Strategy("random", n_trials=2))
+    trial = {"number": 0, "params": {"training.lr": 0.01}, "run": "", "state": "fail", "reason": ""}
+    write_json(search.folder / "trials.json", {"trials": [trial]})
+    return search
+
+
+def test_a_damaged_plan_is_named_with_its_file_and_place(search: Plan) -> None:
+    kept = {path.name: path.read_bytes() for path in search.folder.iterdir()}
+    assert not Plan(search.folder).problem
+    for name, damage, place in PLANS:
+        path = search.folder / name
+        damage(path)
+        problem = Plan(search.folder).problem
+        assert problem.startswith(f"The plan {search.plan_id} cannot be read: {name}"), problem
+        assert not place or f"at {place}" in problem
+        assert [not plan.problem for plan in plans.all_plans()].count(True) == 1
+        path.rmdir() if path.is_dir() else path.unlink()
+        path.write_bytes(kept[name])
+    assert not Plan(search.folder).problem
+
+
+def test_pages_of_plans_and_papers_go_on_beside_a_damaged_plan(search: Plan) -> None:
+    with_value("trials.0.run", 7)(search.folder / "trials.json")
+    text = words(open_page("plans"))
+    assert "trials.json, at trials.0.run: expected text, found 7." in text
+    with_value("paper", [1])(search.folder / "plan.json")
+    to_text("{")(plans.all_plans()[1].folder / "plan.json")
+    assert papers.find_runs(papers.studies()[0]).done == {}
+
+
+@pytest.mark.parametrize("damage", [to_text("x" * 5000), cut, to_folder, to_fifo, to_device])
+def test_a_damaged_study_is_a_sentence(damage: Callable[[Path], None], search: Plan) -> None:
+    damage(search.folder / "study.db")
+    with pytest.raises(Unreadable, match=r"The plan .* cannot be read: study\.db: "):
+        Driver(search)
+
+
+def test_a_study_that_is_gone_is_begun_anew(search: Plan) -> None:
+    gone(search.folder / "study.db")
+    assert Driver(search).n_over == 0
