@@ -196,7 +196,7 @@ class SearchFacts(Record):
     ranges: dict[str, SearchedRange | list[Any]]
 
 
-class Trial(Record):
+class TrialEntry(Record):
     """A trial in `trials.json`; its state is Optuna's: running, complete, pruned, fail."""
 
     number: Count
@@ -209,7 +209,7 @@ class Trial(Record):
 class TrialsFile(Record):
     """`trials.json`."""
 
-    trials: list[Trial] = Field(default_factory=list)
+    trials: list[TrialEntry] = Field(default_factory=list)
 
 
 class PlanFile(Record):
