@@ -95,9 +95,10 @@ def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(server_folder: Path) -> Iterator[Path]:
-    """The server's folder with an empty store; runs still at work are ended with the module."""
+    """The server's folder without runs and uploads; runs still at work end with the module."""
     store = server_folder / "runs"
     shutil.rmtree(store, ignore_errors=True)
+    shutil.rmtree(server_folder / "cache" / "uploads", ignore_errors=True)
     store.mkdir()
     yield server_folder
     for run in runs.all_runs(store):
