@@ -47,7 +47,7 @@ from genrecore.data.corpus import quantise
 from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import LoadedRun
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 from genrecore.store.status import Status
 from genrecore.training.classifier import Classifier

@@ -100,7 +100,7 @@ def report(title: str, rounds: int, act: Callable[[], object]) -> None:
 def run_of(store: Path, k: int, n_clips: int) -> Path:
     """A finished run of which four differ in the seed alone."""
     from genrecore.config.run import RunConfig, with_values
-    from genrecore.store import run as runs
+    from genrecore.store import runs
     from genrecore.store.status import Status
 
     config = with_values(RunConfig(), {"seed": k % 4, "training.epochs": 20 + k // 4})

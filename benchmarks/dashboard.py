@@ -110,7 +110,7 @@ def fill(store: Path, n: int) -> None:
     """Runs of which the first two are trained here and the others are copies of them with other
     seeds and learning rates, five seeds a rate; large files are shared, and none can go on."""
     from genrecore.config.run import RunConfig, with_values
-    from genrecore.store import run as runs
+    from genrecore.store import runs
     from genrecore.store.files import write_json
     from genrecore.training import lifecycle
     from genrecore.training.resolve import resolve

@@ -62,9 +62,10 @@ class Fed:
 
     def __init__(self, template: Path, store: Path, n_done: int) -> None:
         from genrecore.config.run import with_values
-        from genrecore.store import run as runs
+        from genrecore.store import runs
+        from genrecore.store.run import Run
 
-        config = with_values(runs.Run(template).config, {"training.epochs": EPOCHS})
+        config = with_values(Run(template).config, {"training.epochs": EPOCHS})
         self.run, self.lock = runs.create_held_run(config, store)
         for name in ("clips.parquet", "environment.json", "audit.json"):
             shutil.copyfile(template / name, self.run.folder / name)
@@ -163,7 +164,7 @@ def main() -> None:
 def template(work: Path) -> Path:
     """A run trained here."""
     from genrecore.config.run import RunConfig, with_values
-    from genrecore.store import run as runs
+    from genrecore.store import runs
     from genrecore.training import lifecycle
     from genrecore.training.resolve import resolve
 

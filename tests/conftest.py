@@ -15,8 +15,7 @@ import pytest
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
-from genrecore.store import settings
+from genrecore.store import runs, settings
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import take_lock
 from genrecore.store.processes import is_same_process

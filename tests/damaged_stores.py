@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import pandas as pd
 from conftest import ROOT
 from damages import DAMAGES, Damage
 
+from genrecore.jobs.actions import RUNNER_LOCK
+from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 
 OLD_RUNS = {path.name[-4:]: path for path in (ROOT / "tests" / "store" / "old_runs").iterdir()}
@@ -60,3 +64,13 @@ def _copy(store: Path, name: str, run_id: str, seed: int) -> Run:
 
 
 ALL = [*DAMAGES, *TABLE_DAMAGES]
+
+
+@contextlib.contextmanager
+def filled(store: Path) -> Iterator[tuple[list[Run], list[Run]]]:
+    """Good runs and a bad one for each damage (`fill`); nothing is started inside."""
+    runs = fill(store, ALL)
+    lock = take_lock(store / RUNNER_LOCK)
+    assert lock is not None
+    yield runs
+    os.close(lock)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.files import write_json
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run

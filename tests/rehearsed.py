@@ -9,7 +9,7 @@ from pathlib import Path
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music
 from genrecore.jobs import queue as queueing
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.run import Run
 

@@ -15,7 +15,7 @@ from conftest import TINY
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation.calibration import tempered
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 from genrecore.store.status import Status
 from genrecore.training.classifier import Classifier

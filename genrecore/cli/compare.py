@@ -15,7 +15,8 @@ from genrecore.cli.output import out, print_columns, print_json, print_table, re
 from genrecore.errors import UsageError
 from genrecore.store import views
 from genrecore.store.progress import Phase
-from genrecore.store.run import Run, all_runs, find_run, store_dir
+from genrecore.store.run import Run, store_dir
+from genrecore.store.runs import all_runs, find_run
 from genrecore.store.views import SavedView
 from genrecore.words import percent
 

@@ -14,7 +14,8 @@ from genrecore.cli.output import answer, out, print_json, print_rows, print_tabl
 from genrecore.errors import UsageError
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.reporting.columns import csv_text
-from genrecore.store.run import Run, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import find_run
 from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)

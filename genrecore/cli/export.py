@@ -11,7 +11,7 @@ from typer import Argument, Option
 from genrecore.cli.options import JsonOption
 from genrecore.cli.output import out, print_json, reporting
 from genrecore.errors import UsageError
-from genrecore.store.run import find_run
+from genrecore.store.runs import find_run
 from genrecore.words import size
 
 commands = typer.Typer(rich_markup_mode=None)

@@ -25,7 +25,7 @@ from genrecore.data.datasets.remembered import remembered_options
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, StudyRun, report
-from genrecore.store.run import find_same
+from genrecore.store.runs import find_same
 from genrecore.words import plural
 
 commands = typer.Typer(rich_markup_mode=None)

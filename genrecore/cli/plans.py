@@ -45,7 +45,7 @@ from genrecore.experiments import results
 from genrecore.experiments.draft import Grid, draft, spread
 from genrecore.experiments.plan import Plan
 from genrecore.store.progress import Report
-from genrecore.store.run import all_runs, find_same
+from genrecore.store.runs import all_runs, find_same
 from genrecore.words import percent, plural, seconds
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.inference import probes
 from genrecore.inference.probes import PROBES
 from genrecore.reporting.columns import csv_text, written
-from genrecore.store.run import find_run
+from genrecore.store.runs import find_run
 from genrecore.words import percent, signed_points
 
 commands = typer.Typer(rich_markup_mode=None)

@@ -30,7 +30,8 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.listing import RunRow, run_rows, unreadable
 from genrecore.jobs import actions, alerts, journal, slots
 from genrecore.store.progress import Report, phase_text
-from genrecore.store.run import Run, all_runs, each_readable, find_folder, find_run, store_dir
+from genrecore.store.run import Run, store_dir
+from genrecore.store.runs import all_runs, each_readable, fault, find_folder, find_run
 from genrecore.store.status import FINAL, STOP_WITHIN_S
 from genrecore.words import decimals, moment, percent, seconds
 
@@ -362,7 +363,7 @@ def restore_run(
 
 def _written_state(run: Run) -> str:
     """The state in a run's file, or `unreadable`."""
-    return str(run.status["state"]) if run.readable else "unreadable"
+    return str(run.status["state"]) if fault(run.folder) is None else "unreadable"
 
 
 @runs_group.command("empty-bin")

@@ -24,7 +24,8 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import guard
 from genrecore.jobs import access
 from genrecore.jobs.actions import ensure_runner, submit
-from genrecore.store.run import find_same, store_dir
+from genrecore.store.run import store_dir
+from genrecore.store.runs import find_same
 
 commands = typer.Typer(rich_markup_mode=None)
 

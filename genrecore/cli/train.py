@@ -35,7 +35,8 @@ from genrecore.jobs.spawn import spawn_run
 from genrecore.store.about import About, checked_about, write_about
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Phase, Report
-from genrecore.store.run import Run, create_held_run, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_held_run, find_run
 from genrecore.store.settings import keep_dataset
 from genrecore.store.status import FINAL, LOG, ask_to_stop, stop_asked
 from genrecore.training import distributed

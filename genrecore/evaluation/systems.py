@@ -26,7 +26,8 @@ from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.evaluation.scores import read_test_predictions, run_scores
-from genrecore.store.run import Run, each_readable, fault, marked
+from genrecore.store.run import Run, marked
+from genrecore.store.runs import each_readable, fault
 
 _MAX_SETTINGS = 2  # in a title, of those that tell systems apart
 

@@ -20,7 +20,8 @@ from genrecore.data.datasets import DATASETS
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
 from genrecore.experiments.plan import n_at_once
-from genrecore.store.run import Run, each_readable
+from genrecore.store.run import Run
+from genrecore.store.runs import each_readable
 from genrecore.training import step_times
 from genrecore.training.step_times import cost_key, device_for
 from genrecore.words import seconds

@@ -28,7 +28,8 @@ from genrecore.evaluation.scores import read_test_predictions
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
 from genrecore.experiments.plan import start as start_plan
-from genrecore.store.run import Run, each_readable, find_same, precedence
+from genrecore.store.run import Run
+from genrecore.store.runs import each_readable, find_same, precedence
 from genrecore.words import percent, plural, points, signed_points, thousands
 
 LEAKY, CLEAN = "stratified", "by_artist"

@@ -37,16 +37,8 @@ from genrecore.jobs.advice import fails_again
 from genrecore.store.files import Unreadable, in_a_sentence, new_folder, write_json
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.records import Count, FileName, Moment, Number, Record, read_record
-from genrecore.store.run import (
-    LIVE,
-    Run,
-    all_runs,
-    each_readable,
-    find_by_id,
-    find_same,
-    precedence,
-    store_dir,
-)
+from genrecore.store.run import LIVE, Run, store_dir
+from genrecore.store.runs import all_runs, each_readable, fault, find_by_id, find_same, precedence
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
 from genrecore.training import hardware
 from genrecore.words import plural
@@ -343,7 +335,7 @@ class Plan(RunsProgress):
     def _find_run(self, run_id: str) -> Run | None:
         """The run of this id, unless it has been deleted or cannot be read."""
         run = Run(self.store / run_id)
-        return run if run_id and run.readable else None
+        return run if run_id and fault(run.folder) is None else None
 
     @property
     def n_runs(self) -> int:

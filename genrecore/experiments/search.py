@@ -30,7 +30,8 @@ from genrecore.jobs import actions as jobs
 from genrecore.store.files import Unreadable, open_regular, write_json
 from genrecore.store.locks import LOCK, held
 from genrecore.store.progress import Phase, Report, Stopped, silent
-from genrecore.store.run import Run, find_same
+from genrecore.store.run import Run
+from genrecore.store.runs import find_same
 from genrecore.store.status import STOP, stop_asked
 
 if TYPE_CHECKING:

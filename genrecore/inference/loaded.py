@@ -25,7 +25,8 @@ from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.scores import best_run
 from genrecore.features import cache as feature_cache
-from genrecore.store.run import Run, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import find_run
 from genrecore.training import embedding, hardware
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import load_classifier

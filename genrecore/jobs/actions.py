@@ -28,14 +28,14 @@ from genrecore.store.about import checked_about, write_about
 from genrecore.store.files import in_a_sentence, is_regular_file
 from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, take_lock
 from genrecore.store.processes import ENDED
-from genrecore.store.run import (
-    Run,
+from genrecore.store.run import Run, store_dir
+from genrecore.store.runs import (
     all_runs,
     create_run,
     each_readable,
+    fault,
     find_folder,
     run_folders,
-    store_dir,
 )
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
 from genrecore.words import listed, plural
@@ -314,7 +314,7 @@ def delete(run: Run) -> str:
     with _unless_at_work(run) as acquired:
         if not acquired:
             raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
-        if run.readable and _written(run) == "queued":
+        if fault(run.folder) is None and _written(run) == "queued":
             with contextlib.suppress(OSError):  # a full disk: what is deleted makes room
                 Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
         bin_ = run.folder.parent / _BIN
@@ -393,7 +393,7 @@ def empty_bin(store: Path | None = None) -> str:
 def _unless_at_work(run: Run) -> Iterator[bool]:
     """Yields whether no process works on a run, and holds its lock meanwhile; in a store without
     locks what is known of its process has to do, and a damaged lock holds nobody off."""
-    if not run.readable and not is_regular_file(str(run.folder / LOCK)):
+    if fault(run.folder) is not None and not is_regular_file(str(run.folder / LOCK)):
         yield True
         return
     if lock_state(run.folder / LOCK) is None:

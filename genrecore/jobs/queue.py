@@ -16,7 +16,8 @@ from genrecore.jobs.access import work
 from genrecore.store.files import Unreadable, in_a_sentence, write_json, write_mark
 from genrecore.store.locks import held
 from genrecore.store.records import MOST_PRIORITY, Moment, Record, read_record
-from genrecore.store.run import LIVE, Run, all_runs, each_readable, store_dir
+from genrecore.store.run import LIVE, Run, store_dir
+from genrecore.store.runs import all_runs, each_readable
 from genrecore.store.status import ask_to_stop
 from genrecore.words import plural, thousands
 

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from genrecore.config.run import read_config
 from genrecore.errors import GenrecoreError
+from genrecore.store.faults import CONFIG, HISTORY
 from genrecore.store.files import (
     Unreadable,
     is_regular_file,
@@ -35,7 +36,8 @@ from genrecore.store.files import (
     write_json,
 )
 from genrecore.store.records import RECORDS, Epoch, Record, RunStatus, StateEntry, read_history
-from genrecore.store.run import CONFIG, HISTORY, Run, fault
+from genrecore.store.run import Run
+from genrecore.store.runs import fault
 from genrecore.store.status import STATUS, Status
 from genrecore.words import plural
 

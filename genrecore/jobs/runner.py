@@ -32,11 +32,14 @@ from genrecore.jobs.queue import in_order, paused
 from genrecore.jobs.queue import queued as queued_runs
 from genrecore.jobs.spawn import PROGRAM, spawn_run
 from genrecore.store.disks import has_room
+from genrecore.store.faults import stamps
 from genrecore.store.files import Unreadable, leftovers, write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
 from genrecore.store.processes import ENDED, living_processes
-from genrecore.store.run import Run, Stamps, each_readable, fault, stamps
+from genrecore.store.run import Run
+from genrecore.store.runs import each_readable, fault
 from genrecore.store.status import FINAL, LOG, STATUS, STOP, Status, stop_asked, stop_within_s
+from genrecore.store.summaries import Stamps
 
 _TICK_S = 0.2
 _MOST_STARTS = 3

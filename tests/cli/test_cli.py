@@ -21,7 +21,8 @@ from sample_files import silent_wav
 from genrecore.config.run import RunConfig, signature, with_values
 from genrecore.errors import UsageError
 from genrecore.jobs import actions
-from genrecore.store.run import Run, all_runs, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, find_run
 
 Tiny = Callable[..., RunConfig]
 _PARTS = ("dataset", "feature", "model")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import command, genrecore, refused
-from damaged_stores import ALL, fill
+from damaged_stores import filled
 from damages import DAMAGES, Damage, to_text, with_value
 
 from genrecore.evaluation.listing import unreadable
 from genrecore.jobs import actions
 from genrecore.store import settings
-from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 
 pytestmark = pytest.mark.xdist_group("damaged commands")  # one worker fills the store
@@ -23,13 +21,9 @@ pytestmark = pytest.mark.xdist_group("damaged commands")  # one worker fills the
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Run], list[Run]]]:
-    """Four good runs and a bad one for each damage; nothing is started."""
-    store = tmp_path_factory.mktemp("damaged") / "runs"
-    runs = fill(store, ALL)
-    lock = take_lock(store / actions.RUNNER_LOCK)
-    assert lock is not None
-    yield runs
-    os.close(lock)
+    """Four good runs and a bad one for each damage."""
+    with filled(tmp_path_factory.mktemp("damaged") / "runs") as runs:
+        yield runs
 
 
 @pytest.fixture(autouse=True)

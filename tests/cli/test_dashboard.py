@@ -17,7 +17,8 @@ from commands import genrecore, refused
 from conftest import ROOT, wait_for, wait_for_epoch
 
 from genrecore.config.run import RunConfig
-from genrecore.store.run import Run, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_run
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
 

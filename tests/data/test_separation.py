@@ -15,7 +15,7 @@ from genrecore.data import datasets
 from genrecore.data.audit import Audit, Separation, audit
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets.gtzan import published_facts
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.files import write_json
 from genrecore.store.run import Run
 

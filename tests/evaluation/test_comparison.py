@@ -17,8 +17,7 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import clustered, comparison, significance, verdicts
 from genrecore.evaluation.scores import read_test_predictions
-from genrecore.store import run as runs
-from genrecore.store import views
+from genrecore.store import runs, views
 from genrecore.store.run import Run
 
 

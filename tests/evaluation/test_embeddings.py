@@ -22,9 +22,9 @@ from genrecore.evaluation import embeddings
 from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
-from genrecore.store import cache
-from genrecore.store import run as runs
+from genrecore.store import cache, runs
 from genrecore.store.progress import Phase
+from genrecore.store.run import Run
 from genrecore.store.status import STOP, ask_to_stop
 from genrecore.training import embedding, lifecycle
 
@@ -199,7 +199,7 @@ def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) ->
         assert lifecycle.execute(run, stop) == "done"
     finally:
         os.close(lock)
-    finished = runs.Run(run.folder)
+    finished = Run(run.folder)
     assert finished.predictions is not None
     assert not (run.folder / STOP).exists()
     assert embeddings.read(finished) is None

@@ -17,7 +17,7 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.folds import fold_sets, pool_folds
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 
 pytestmark = pytest.mark.xdist_group("pooling")

@@ -14,7 +14,8 @@ from fake_runs import draw_right, fake_run
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import comparison, label_reviews, metrics, mistakes
-from genrecore.store import run as runs
+from genrecore.store import runs
+from genrecore.store.run import Run
 
 GENRES = ["blues", "jazz", "rock"]
 
@@ -46,7 +47,7 @@ def test_numbers_of_a_prediction_by_hand(store: Path) -> None:
     stored = pd.read_parquet(path)
     stored[["p_blues", "p_jazz", "p_rock"]] = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3] * 3]
     stored.to_parquet(path)
-    predictions = mistakes.clip_predictions(runs.Run(run.folder))
+    predictions = mistakes.clip_predictions(Run(run.folder))
     assert predictions["margin"].tolist() == pytest.approx([0.25, -1.0, 0.0])
     assert predictions["label_proba"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
     assert predictions["entropy"].tolist() == pytest.approx([1.5 * np.log(2) / np.log(3), 0.0, 1.0])

@@ -12,12 +12,13 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import clustered, comparison, ranks, systems, verdicts
 from genrecore.evaluation.curves import curve_band
 from genrecore.evaluation.scores import run_scores
-from genrecore.store import run as runs
+from genrecore.store import runs
+from genrecore.store.run import Run
 
 ARTISTS = np.arange(180) // 2
 
 
-def seeds(store: Path, shares: list[float], first: int = 0, **values: object) -> list[runs.Run]:
+def seeds(store: Path, shares: list[float], first: int = 0, **values: object) -> list[Run]:
     """A run a share: so many of 180 clips are right."""
     return [
         fake_run(store, draw_right(share, 180, first + k), ARTISTS, seed=k, **values)
@@ -122,7 +123,7 @@ def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
     assert error(6) < 0.8 * error(2)
 
 
-def folded(store: Path, model: str, share: float, folds: range, seed: int = 0) -> list[runs.Run]:
+def folded(store: Path, model: str, share: float, folds: range, seed: int = 0) -> list[Run]:
     values = {"seed": seed, "model": model, "split__n_folds": 3}
     return [
         fake_run(
@@ -158,7 +159,7 @@ def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path)
 
 
 def test_only_test_sets_that_both_have_are_compared(store: Path) -> None:
-    def on(model: str, seed: int) -> runs.Run:
+    def on(model: str, seed: int) -> Run:
         return fake_run(
             store, draw_right(0.6, 60, seed), first=60 * seed, split_seed=seed, model=model
         )

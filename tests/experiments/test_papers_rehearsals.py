@@ -29,7 +29,7 @@ from genrecore.experiments.papers import Music, RunsOfStudy, findings, report
 from genrecore.experiments.papers.findings import Ours
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import queue as queueing
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.files import write_json
 from genrecore.store.run import Run
 

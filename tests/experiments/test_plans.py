@@ -23,7 +23,7 @@ from genrecore.experiments.papers.recipes import sweep_values, sweeps
 from genrecore.experiments.plan import Plan
 from genrecore.experiments.values import read_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.run import Run
 from genrecore.training import lifecycle, step_times, timing

@@ -26,7 +26,7 @@ from genrecore.experiments.search import Driver, Strategy, check
 from genrecore.experiments.values import Range, read_range
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import LOCK, held, take_lock
 from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop

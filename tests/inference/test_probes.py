@@ -19,7 +19,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import mistakes
 from genrecore.inference import probes
 from genrecore.inference.probes import PROBES, change
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.progress import Stopped
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve

@@ -17,7 +17,8 @@ from genrecore.jobs import actions
 from genrecore.jobs.advice import advice, fails_again
 from genrecore.store.files import write_json
 from genrecore.store.processes import ENDED
-from genrecore.store.run import Run, create_held_run, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_held_run, create_run
 from genrecore.store.status import Status
 from genrecore.training import memory
 from genrecore.training.hardware import Hardware

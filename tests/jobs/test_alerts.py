@@ -20,7 +20,8 @@ from genrecore.errors import UsageError
 from genrecore.jobs import access, alerts
 from genrecore.store import settings
 from genrecore.store.files import read_json, write_json
-from genrecore.store.run import Run, create_held_run, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_held_run, create_run
 from genrecore.store.status import STATUS, Status
 
 Tiny = Callable[..., RunConfig]

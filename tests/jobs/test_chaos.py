@@ -27,7 +27,8 @@ from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions
 from genrecore.store.locks import is_locked
 from genrecore.store.processes import living_processes
-from genrecore.store.run import LIVE, Run, create_run
+from genrecore.store.run import LIVE, Run
+from genrecore.store.runs import create_run
 
 Tiny = Callable[..., RunConfig]
 N_RUNS, N_STEPS, CHAOS_S = 10, 40, 60.0

@@ -26,7 +26,8 @@ from genrecore.jobs import actions, runner, slots
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import NoLocks, is_locked, take_lock
 from genrecore.store.processes import identity
-from genrecore.store.run import Run, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_run
 from genrecore.store.status import Status
 
 Tiny = Callable[..., RunConfig]

@@ -24,7 +24,8 @@ from genrecore.jobs import actions, alerts, runner, slots
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked
 from genrecore.store.processes import LEADER, identity, living_processes
-from genrecore.store.run import Run, all_runs, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, create_run
 from genrecore.store.status import STATUS
 
 Tiny = Callable[..., RunConfig]

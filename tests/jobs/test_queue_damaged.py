@@ -14,7 +14,8 @@ from test_queue import RUNNER, Tiny
 
 from genrecore.jobs import actions, runner
 from genrecore.store.locks import is_locked
-from genrecore.store.run import Run, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_run
 
 pytestmark = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
 PROGRAM = [sys.executable, str(Path(__file__).with_name("queue_program.py"))]

@@ -21,7 +21,8 @@ from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions, queue, slots
 from genrecore.store.locks import is_locked
 from genrecore.store.processes import living_processes
-from genrecore.store.run import Run, all_runs
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs
 
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
 

@@ -19,7 +19,8 @@ from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions
 from genrecore.jobs.repair import first_fault
 from genrecore.store.locks import take_lock
-from genrecore.store.run import Run, find_folder, unreadable_runs
+from genrecore.store.run import Run
+from genrecore.store.runs import fault, find_folder, unreadable_runs
 
 OLD_RUNS = {path.name[-4:]: path for path in (ROOT / "tests" / "store" / "old_runs").iterdir()}
 
@@ -48,7 +49,7 @@ def test_every_damage_can_be_mended_and_leaves_a_copy(
     sentence = actions.repair(find_folder(run.run_id))
     assert f"The run {run.run_id} can be read again. {damage.file}" in sentence
     mended = Run(run.folder)
-    assert mended.readable
+    assert fault(mended.folder) is None
     assert first_fault(mended) is None
     assert mended.config == before
     if damaged:

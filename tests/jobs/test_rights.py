@@ -19,7 +19,8 @@ from genrecore.jobs import access, journal, queue
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.access import Visitor
 from genrecore.store import settings
-from genrecore.store.run import Run, all_runs, create_run
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, create_run
 from genrecore.training.resolve import resolve
 
 Tiny = Callable[..., RunConfig]

@@ -20,7 +20,8 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Ended, Phase, Stopped
-from genrecore.store.run import Run, all_runs, create_held_run
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, create_held_run
 from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
 

@@ -35,7 +35,7 @@ from genrecore.experiments.estimates import Estimator
 from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
 from genrecore.models import fitted as estimators
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import lifecycle

@@ -208,7 +208,7 @@ def test_systems_are_reported_over_their_seeds(store: Path) -> None:
     for k in range(6):
         fake_run(store, draw_right(0.5 + 0.05 * (k % 2), 90, k), seed=k // 2,
              **{"training.lr": 0.1 / (1 + k % 2)})  # fmt: skip
-    from genrecore.store import run as runs
+    from genrecore.store import runs
 
     compared = systems.compare(systems.group_runs(runs.all_runs()))
     text = report.html(compared)

@@ -22,7 +22,7 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.scores import run_scores
 from genrecore.reporting import trackers
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 
 

@@ -16,7 +16,8 @@ from genrecore.errors import UsageError
 from genrecore.jobs import actions
 from genrecore.store.about import ABOUT, About, checked_about, read_about
 from genrecore.store.files import Unreadable
-from genrecore.store.run import Run, create_run, find_folder, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_run, find_folder, find_run
 
 Tiny = Callable[..., RunConfig]
 ODD = "<b>*loud*</b> $x^2$ ![a](b) “Zoë” 🎷"

@@ -38,7 +38,8 @@ from genrecore.experiments.draft import draft
 from genrecore.jobs import actions, runner
 from genrecore.store.files import write_json
 from genrecore.store.locks import take_lock
-from genrecore.store.run import Run, all_runs, create_run, unreadable_runs
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, create_run, unreadable_runs
 from genrecore.store.views import SavedView, save
 
 pytestmark = pytest.mark.xdist_group("any damage")  # one worker makes the store

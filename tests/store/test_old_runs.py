@@ -14,7 +14,8 @@ from genrecore.evaluation import comparison
 from genrecore.inference.ensemble import load
 from genrecore.jobs import actions
 from genrecore.store.progress import Phase
-from genrecore.store.run import Run, all_runs, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, find_run
 from genrecore.training import lifecycle
 
 OLD = ROOT / "tests" / "store" / "old_runs"

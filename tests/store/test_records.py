@@ -20,7 +20,8 @@ from genrecore.experiments.estimates import Estimator
 from genrecore.jobs import queue
 from genrecore.store import files
 from genrecore.store.files import Unreadable, read_bytes, read_json
-from genrecore.store.run import Run, all_runs, find_run, unreadable_runs
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, fault, find_run, unreadable_runs
 from genrecore.store.status import STOP, stop_request
 
 OLD_RUNS = sorted(path for path in (ROOT / "tests" / "store" / "old_runs").iterdir())
@@ -39,7 +40,7 @@ def two(store: Path) -> tuple[Run, Run]:
 @pytest.mark.parametrize("folder", OLD_RUNS, ids=lambda path: path.name[-4:])
 def test_runs_of_earlier_versions_are_readable(folder: Path) -> None:
     run = Run(folder)
-    assert run.readable
+    assert fault(run.folder) is None
     for table in (run.clips, run.predictions, run.segments):
         assert table is None or len(table)
     assert run.epoch_predictions.shape[0] == len(run.history)
@@ -156,7 +157,7 @@ def test_keys_of_other_versions_are_kept(two: tuple[Run, Run]) -> None:
         values = json.loads((run.folder / name).read_text()) | {"later": {"deep": [1, "x"]}}
         (run.folder / name).write_text(json.dumps(values))
     again = Run(run.folder)
-    assert again.readable
+    assert fault(again.folder) is None
     for values in (again.status, again.queue, again.environment, again.audit):
         assert values["later"] == {"deep": [1, "x"]}
 

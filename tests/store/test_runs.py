@@ -22,7 +22,8 @@ from genrecore.jobs import actions, runner
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked, take_lock
 from genrecore.store.processes import identity, is_same_process
-from genrecore.store.run import Run, create_held_run, create_run, find_run
+from genrecore.store.run import Run
+from genrecore.store.runs import create_held_run, create_run, find_run
 from genrecore.store.status import Status, ask_to_stop, silent_s, stop_left_s
 
 Tiny = Callable[..., RunConfig]

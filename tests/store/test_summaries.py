@@ -21,8 +21,9 @@ from fake_runs import fake_run
 from genrecore.evaluation.listing import run_rows
 from genrecore.evaluation.scores import rank_runs
 from genrecore.jobs import actions
-from genrecore.store import run as runs
-from genrecore.store.run import Run, all_runs, find_run, find_same, unreadable_runs
+from genrecore.store import faults, runs
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs, find_run, find_same, unreadable_runs
 from genrecore.store.summaries import FILE
 
 _opened: list[str] = []
@@ -66,7 +67,7 @@ def three_runs(store: Path) -> list[Run]:
 def _new_process() -> None:
     """Forgets what is in memory."""
     runs._summaries.cache_clear()
-    runs._faults.clear()
+    faults._faults.clear()
 
 
 def _everything() -> dict[str, Any]:

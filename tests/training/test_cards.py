@@ -19,7 +19,7 @@ from genrecore.features import PRESETS
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.models.anatomy import MOST_ROWS
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import take_lock
 from genrecore.training import card as cards
 from genrecore.training import model_inputs, timing

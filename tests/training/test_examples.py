@@ -24,8 +24,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.pooling import clip_proba
 from genrecore.features import cache as feature_cache
 from genrecore.inference import loaded as inference
-from genrecore.store import cache
-from genrecore.store import run as runs
+from genrecore.store import cache, runs
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import hardware, lifecycle, sources

@@ -20,7 +20,7 @@ from sample_files import silent_wav
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import UsageError
 from genrecore.jobs import actions
-from genrecore.store.run import all_runs
+from genrecore.store.runs import all_runs
 from genrecore.training.check import check
 from genrecore.training.memory_need import PERHAPS, SURE
 from genrecore.training.resolve import resolve
@@ -242,7 +242,7 @@ import os, re, sys, threading, time
 from pathlib import Path
 
 from genrecore.config.run import read_config_file
-from genrecore.store.run import create_held_run
+from genrecore.store.runs import create_held_run
 from genrecore.training import check as checks, lifecycle, needs
 from genrecore.training.parts import ResolvedConfig
 

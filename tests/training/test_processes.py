@@ -16,7 +16,7 @@ from conftest import trained, wait_for, wait_for_epoch
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]

@@ -19,7 +19,7 @@ from torch.optim import lr_scheduler
 
 from genrecore.config.run import RunConfig, Training
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import lifecycle, memory

@@ -19,7 +19,7 @@ from conftest import ROOT, TINY, trained, wait_for
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import take_lock
 from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run

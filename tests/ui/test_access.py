@@ -23,7 +23,7 @@ from genrecore.config.run import RunConfig
 from genrecore.jobs import journal
 from genrecore.jobs.actions import pause
 from genrecore.store import settings
-from genrecore.store.run import create_run
+from genrecore.store.runs import create_run
 
 pytestmark = pytest.mark.xdist_group("browser")
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.inference import loaded as inference
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 from genrecore.training import lifecycle
 from genrecore.words import percent

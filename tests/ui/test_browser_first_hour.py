@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from test_browser import prediction_on
 
 from genrecore.data import datasets
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.run import Run
 
 pytestmark = IN_THE_BROWSER

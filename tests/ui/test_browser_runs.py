@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import take_lock
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run

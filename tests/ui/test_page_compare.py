@@ -20,7 +20,8 @@ from genrecore.evaluation import comparison, systems
 from genrecore.evaluation.scores import run_scores
 from genrecore.store import views
 from genrecore.store.files import write_json
-from genrecore.store.run import Run, all_runs
+from genrecore.store.run import Run
+from genrecore.store.runs import all_runs
 from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("compare")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from damaged_stores import ALL, TABLE_DAMAGES, fill
+from damaged_stores import ALL, TABLE_DAMAGES, fill, filled
 from damages import DAMAGES, cut, with_line, with_value
 from opened import again, open_page, words
 
-from genrecore.jobs import actions as jobs
 from genrecore.store.files import write_json
-from genrecore.store.locks import take_lock
-from genrecore.store.run import Run, unreadable_runs
+from genrecore.store.run import Run
+from genrecore.store.runs import fault, unreadable_runs
 
 pytestmark = pytest.mark.xdist_group("damaged pages")  # one worker fills the store
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
@@ -24,15 +22,9 @@ COUNTED = {"classify", "compare", "errors", "leaks", "overview", "papers", "plan
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Run], list[Run]]]:
-    """Four good runs and a bad one for each damage, in the store that pages look at."""
-    store = tmp_path_factory.mktemp("damaged") / "runs"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GENRECORE_RUNS", str(store))
-        runs = fill(store, ALL)
-        lock = take_lock(store / jobs.RUNNER_LOCK)
-        assert lock is not None
+    """Four good runs and a bad one for each damage."""
+    with filled(tmp_path_factory.mktemp("damaged") / "runs") as runs:
         yield runs
-        os.close(lock)
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +86,7 @@ def test_buttons_mend_and_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "queue.json, at priority: expected a whole number, found 'x'." in words(app)
     app.button(key=f"repair_{first.run_id}").click().run()
     assert not app.exception
-    assert Run(first.folder).readable
+    assert fault(first.folder) is None
     again(app).button(key=f"drop_{second.run_id}").click().run()
     assert not app.exception
     assert not second.folder.exists()

@@ -24,7 +24,7 @@ from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.estimates import Estimator
 from genrecore.experiments.leaks import LeakExperiment, leak_gap
 from genrecore.reporting.plots import leaks as leak_charts
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.progress import Phase
 from genrecore.store.status import Status
 from genrecore.ui.parts.frame import plain

@@ -12,7 +12,7 @@ from opened import open_page, words
 from test_odd_ground import filled
 
 from genrecore.config.run import RunConfig
-from genrecore.store.run import create_run
+from genrecore.store.runs import create_run
 
 
 @pytest.mark.parametrize("trouble", ["full", "read-only"])

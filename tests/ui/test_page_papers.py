@@ -15,7 +15,7 @@ from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
 from genrecore.experiments.papers import ProtocolGap, findings
 from genrecore.reporting.plots import papers as paper_plots
-from genrecore.store import run as runs
+from genrecore.store import runs
 
 pytestmark = pytest.mark.xdist_group("papers")
 

@@ -20,7 +20,7 @@ from genrecore.experiments import search
 from genrecore.experiments.plan import Plan
 from genrecore.experiments.search import Strategy
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 from genrecore.store.status import Status

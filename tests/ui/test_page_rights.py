@@ -16,7 +16,7 @@ from genrecore.config.run import RunConfig
 from genrecore.jobs import access
 from genrecore.jobs.access import Visitor
 from genrecore.store import settings
-from genrecore.store.run import create_run
+from genrecore.store.runs import create_run
 from genrecore.store.status import Status
 
 

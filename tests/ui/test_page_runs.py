@@ -17,10 +17,9 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation.listing import RunRow, run_rows, unreadable
 from genrecore.evaluation.scores import run_scores
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
-from genrecore.store import settings
+from genrecore.store import runs, settings
 from genrecore.store.locks import take_lock
-from genrecore.store.run import Run
+from genrecore.store.run import LIVE, Run
 from genrecore.store.status import Status, ask_to_stop, stop_request
 from genrecore.training.resolve import resolve
 from genrecore.ui.runs.table import filtered
@@ -66,7 +65,7 @@ def make(template: Run, store: Path, no_runner: None) -> Iterator[object]:
                 reason,
                 **{"epoch": 4, "n_epochs": 9, "best_epoch": 2, "best_valid_accuracy": 0.5} | values,
             )
-        if state in runs.LIVE:
+        if state in LIVE:
             locks.append(lock)
         else:
             os.close(lock)

@@ -10,7 +10,7 @@ from sample_files import silent_wav
 from streamlit.testing.v1 import AppTest
 
 from genrecore.models import MODELS
-from genrecore.store.run import all_runs
+from genrecore.store.runs import all_runs
 
 pytestmark = pytest.mark.xdist_group("pages")
 

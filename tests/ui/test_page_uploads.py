@@ -19,7 +19,7 @@ from test_uploads import MUSIC, tone
 
 from genrecore.data.datasets.remembered import remembered_options
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store.run import LIVE
 
 pytestmark = pytest.mark.xdist_group("page_datasets")
 
@@ -49,7 +49,7 @@ def after_upload(content: bytes, name: str = "my songs.zip") -> AppTest:
     app = open_page("datasets", **OWN)
     app.file_uploader[0].upload(name, content).run()
     assert not app.exception
-    wait_for(lambda: jobs.tasks()[0].state not in runs.LIVE, 60)
+    wait_for(lambda: jobs.tasks()[0].state not in LIVE, 60)
     app.run()
     assert not app.exception
     return app

@@ -24,7 +24,7 @@ from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, with_values
 from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.store import runs
 from genrecore.store.locks import take_lock
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run

@@ -17,7 +17,8 @@ from genrecore.evaluation.scores import with_artists
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
 from genrecore.experiments.papers.recipes import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
-from genrecore.store.run import Run, each_readable
+from genrecore.store.run import Run
+from genrecore.store.runs import each_readable
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
 _ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")

@@ -19,7 +19,8 @@ from genrecore.experiments.draft import Draft
 from genrecore.experiments.papers.study import PROTOCOLS, Study, Sweep, studies, study
 from genrecore.experiments.plan import Plan, all_plans
 from genrecore.experiments.plan import start as start_plan
-from genrecore.store.run import Run, find_same
+from genrecore.store.run import Run
+from genrecore.store.runs import find_same
 from genrecore.words import plural
 
 _FACT = "paper"  # the entry of plan.json that names the study

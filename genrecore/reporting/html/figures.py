@@ -19,7 +19,7 @@ from genrecore.reporting import plots
 from genrecore.reporting.html.tables import members
 from genrecore.reporting.plots import Chart, RunStyle
 from genrecore.reporting.plots.palette import INK, SHADES, scale
-from genrecore.store.run import all_runs
+from genrecore.store.runs import all_runs
 
 MAX_LARGE = 6
 """With more runs than this, bars and large matrices give way to maps and small matrices."""

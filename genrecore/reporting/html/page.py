@@ -25,7 +25,8 @@ from genrecore.reporting.html.figures import ReportFigure, figures, template
 from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, public, tables
 from genrecore.store.files import write_text
-from genrecore.store.run import MARKS, Run, unreadable_runs
+from genrecore.store.run import MARKS, Run
+from genrecore.store.runs import unreadable_runs
 from genrecore.words import plural, points
 
 _HERE = Path(__file__).parent

@@ -12,7 +12,8 @@ from genrecore.audio.decode import FORMATS
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs.access import visitor
 from genrecore.jobs.actions import submit
-from genrecore.store.run import Run, find_same, keep_song
+from genrecore.store.run import Run
+from genrecore.store.runs import find_same, keep_song
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, chosen
 from genrecore.ui.parts.frame import (

@@ -17,6 +17,7 @@ from genrecore.evaluation.scores import best_of, by_preference, rank_runs, read_
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run, store_dir
+from genrecore.store.runs import fault
 from genrecore.store.summaries import Summary
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 
@@ -37,7 +38,7 @@ def find(run_id: str) -> Run | None:
     if not run_id or run_id.startswith(".") or folder.name != run_id:  # an address is no path
         return None
     run = Run(folder)
-    return run if run.readable else None
+    return run if fault(run.folder) is None else None
 
 
 def why_not(run_id: str) -> str:

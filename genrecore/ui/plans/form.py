@@ -19,7 +19,7 @@ from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep
 from genrecore.experiments.search import Strategy
 from genrecore.experiments.values import read_ranges, typed_list
 from genrecore.models import MODELS
-from genrecore.store.run import find_same
+from genrecore.store.runs import find_same
 from genrecore.training.check import check
 from genrecore.training.parts import REGISTRIES, fits
 from genrecore.training.resolve import resolve

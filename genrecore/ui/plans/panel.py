@@ -8,7 +8,7 @@ import streamlit as st
 
 from genrecore.config.run import RunConfig
 from genrecore.experiments.estimates import Estimator
-from genrecore.store.run import find_same
+from genrecore.store.runs import find_same
 from genrecore.ui.datasets import readers as dataset_readers
 from genrecore.ui.datasets.choice import DatasetChoice
 from genrecore.ui.parts import readers
