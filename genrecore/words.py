@@ -130,8 +130,11 @@ def moment(seconds_since_1970: float) -> str:
     return datetime.fromtimestamp(seconds_since_1970).strftime("%d %b %Y, %H:%M")
 
 
-def listed(names: list[str] | tuple[str, ...], last: str = "and") -> str:
-    """`rock`, `rock and pop`, `rock, pop and folk`."""
+def listed(names: list[str] | tuple[str, ...], last: str = "and", most: int | None = None) -> str:
+    """`rock`, `rock and pop`, `rock, pop and folk`; of more than `most` names, the first ones and
+    how many others: `rock, pop and 7 others`."""
+    if most is not None and len(names) > most:
+        names = [*names[: most - 1], f"{len(names) - most + 1} others"]
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -49,6 +49,8 @@ def test_counts_and_lists() -> None:
     assert words.plural(2, "copy", "copies") == "2 copies"
     assert words.listed(["rock"]) == "rock"
     assert words.listed(["rock", "pop", "folk"], "or") == "rock, pop or folk"
+    assert words.listed([*"abcde"], most=5) == "a, b, c, d and e"
+    assert words.listed([*"abcde"], most=4) == "a, b, c and 2 others"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.options import JsonOption, RunsOption, switch
+from genrecore.cli.options import BEST, JsonOption, RunsOption, switch
 from genrecore.cli.output import err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.words import percent, sheet_text
@@ -31,7 +31,7 @@ def classify(
             "for runs that were trained on such.",
         ),
     ],
-    run: RunsOption,
+    run: RunsOption = BEST,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, switch("csv", "Print a table: a line for each file and run.")] = False,
     with_doubts: Annotated[

@@ -21,6 +21,8 @@ RunsOption = Annotated[
         "without a badge. Several: averaged.",
     ),
 ]
+BEST = ["best"]
+"""Where no run is named."""
 ConfigOption = Annotated[
     Path | None, Option("--config", help="A configuration in JSON to start from.")
 ]

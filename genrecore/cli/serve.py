@@ -16,7 +16,7 @@ import typer
 from typer import Option
 
 from genrecore.cli.compare import print_comparison
-from genrecore.cli.options import JsonOption, RunsOption, switch
+from genrecore.cli.options import BEST, JsonOption, RunsOption, switch
 from genrecore.cli.output import out, print_json, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig, with_values
@@ -114,7 +114,7 @@ def dashboard(
 
 @commands.command()
 def serve(
-    run: RunsOption,
+    run: RunsOption = BEST,
     host: HostOption = _HOST,
     port: Annotated[int | None, _port_option(_SERVICE_PORT)] = None,
     token: Annotated[

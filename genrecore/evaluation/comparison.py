@@ -238,6 +238,9 @@ def _per_genre(side: Side) -> pd.DataFrame:
     return _titled(side, table[columns])
 
 
+_MOST_NAMES = 4  # in a note
+
+
 def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[str]:
     """Sentences to read before the numbers, the most serious first."""
     notes = []
@@ -249,8 +252,8 @@ def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> li
         notes.append(_note_on_clips(len(shared), n_tested, on_shared))
     not_shared = {side.title: len(side.clips - shared) for side in sides}
     if any(not_shared.values()):
-        counts = ", ".join(f"{title} {thousands(n)}" for title, n in not_shared.items() if n)
-        notes.append(f"Test clips that are not shared by all: {counts}.")
+        counts = [f"{title} {thousands(n)}" for title, n in not_shared.items() if n]
+        notes.append(f"Test clips that are not shared by all: {listed(counts, most=_MOST_NAMES)}.")
     notes += [
         f"{side.title}: {text}; {MARKS[mark]}."
         for side in sides

@@ -28,6 +28,7 @@ from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.evaluation.scores import read_test_predictions, run_scores
 from genrecore.store.run import Run, marked
 from genrecore.store.runs import each_readable, fault
+from genrecore.words import listed
 
 _MAX_SETTINGS = 2  # in a title, of those that tell systems apart
 
@@ -209,7 +210,8 @@ def compare(
     if single:
         verb = "these have" if len(single) > 1 else "it has"
         notes.append(
-            f"What another seed would give is not known of {', '.join(single)}: {verb} one seed."
+            f"What another seed would give is not known of {listed(single, most=4)}: {verb} one "
+            "seed."
         )
     return comparison.compare_sides(sides, band, on_shared, notes)
 

@@ -20,6 +20,7 @@ NOT_COMPARED = "not compared"
 """The verdict on two that share no test clips."""
 
 _LEVEL = 0.05
+_MOST_NAMES = 4  # in a headline
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def headline(titles: Sequence[str], pairs: pd.DataFrame, noun: str) -> str:
     if all(verdict == NOT_COMPARED for verdict in verdicts):
         return f"T{these[1:]} were tested on different clips: no winner can be named."
     left = [other for other in others if other not in compared]
-    rest = f"; {listed(left)} {_verb(left)} tested on other clips" if left else ""
+    rest = f"; {listed(left, most=_MOST_NAMES)} {_verb(left)} tested on other clips" if left else ""
     if beaten and beaten == compared:
         gaps = sorted(abs(against[other]["difference"]) for other in beaten)
         by = points(gaps[0])
@@ -170,8 +171,9 @@ def headline(titles: Sequence[str], pairs: pd.DataFrame, noun: str) -> str:
         return f"No clear winner among {these}{rest}."
     same = [other for other in compared if other not in beaten]
     return (
-        f"No clear winner among {these}: {best} is better than {listed(beaten)}, but not clearly "
-        f"better than {listed(same, 'or')}{rest}."
+        f"No clear winner among {these}: {best} is better than "
+        f"{listed(beaten, most=_MOST_NAMES)}, but not clearly "
+        f"better than {listed(same, 'or', _MOST_NAMES)}{rest}."
     )
 
 

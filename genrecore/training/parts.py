@@ -131,8 +131,8 @@ def fits(feature: str, model: str) -> str:
     kind, accepts = FEATURES[feature].facts.kind, MODELS[model].facts.accepts
     if kind in accepts:
         return ""
-    listed = ", ".join(sorted(accepts))
-    return f"The model {model} takes {listed}; the feature {feature} makes {kind}."
+    kinds = " or ".join(f"{name}s" for name in sorted(accepts))
+    return f"The model {model} takes {kinds}; the feature {feature} makes {kind}s."
 
 
 def feature_for(model: str, medium: str) -> str:

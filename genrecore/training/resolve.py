@@ -115,8 +115,12 @@ def _check_inputs(resolved: ResolvedConfig) -> None:
     feature, model, medium = resolved.feature, resolved.model, resolved.medium
     reason = fits(feature.name, model.name)
     if reason:
-        able = [name for name in MODELS if not fits(feature.name, name)]
-        raise UsageError(f"{reason} Models that take it: {', '.join(able) or 'none'}.")
+        models = [name for name in MODELS if not fits(feature.name, name)]
+        features = [n for n in FEATURES if takes(n, medium) and not fits(n, model.name)]
+        raise UsageError(
+            f"{reason} Features for {model.name}: {', '.join(features) or 'none'}; models for "
+            f"{feature.name}: {', '.join(models) or 'none'}."
+        )
     if not takes(feature.name, medium):
         able = [name for name in FEATURES if takes(name, medium)]
         needs = " or ".join(MEDIA[need] for need in feature.facts.needs)

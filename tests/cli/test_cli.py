@@ -140,6 +140,7 @@ def test_bad_clips_are_reported_and_the_others_classified(
     good = run.clips["path"].iloc[0]
     bad = tmp_path / "not music.wav"
     bad.write_text("not music")
+    assert json.loads(command("classify", good, "--json"))["run"] == run.run_id  # the best one
     some = genrecore("classify", good, str(bad), "--run", run.run_id, "--json")
     assert some.returncode == 0
     data = json.loads(some.stdout)

@@ -84,6 +84,15 @@ def test_the_headline_says_who_wins_in_plain_words(store: Path) -> None:
     assert wide.endswith("are equally good on these 90 clips, as far as it matters in practice.")
 
 
+def test_a_headline_names_few_of_many(store: Path) -> None:
+    right = draw_right(0.9, 90, 1)
+    two = [fake_run(store, right, seed=0), fake_run(store, ~right, seed=1)]
+    far = [fake_run(store, right, first=100 * k, seed=k) for k in range(2, 9)]
+    compared = comparison.compare([*two, *far])
+    assert "and 4 others were tested on other clips" in compared.headline
+    assert any("and 6 others." in note for note in compared.notes)
+
+
 def test_the_command_and_its_json_begin_with_the_headline(store: Path) -> None:
     two = [fake_run(store, draw_right(0.9 - k / 2, 200, k), seed=k) for k in range(2)]
     headline = comparison.compare(two).headline

@@ -94,7 +94,7 @@ def test_one_seed_each_is_the_comparison_of_two_runs_with_a_caveat(store: Path) 
     assert pooled.pairs.iloc[0]["verdict"] == verdicts.OPEN
     assert pooled.pairs.iloc[0]["sentence"].count("have one seed: another may say otherwise") == 1
     (note,) = pooled.notes
-    assert note == "What another seed would give is not known of cnn · demo, crnn · demo: " + (
+    assert note == "What another seed would give is not known of cnn · demo and crnn · demo: " + (
         "these have one seed."
     )
 

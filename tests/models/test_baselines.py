@@ -279,7 +279,10 @@ def test_too_few_clips_are_refused_in_one_sentence(store: Path, tiny: Tiny, tabl
         ({"augment": "noise"}, "fixed copies: pitch_variants, tempo_variants"),
         ({"segments.excerpts": "random"}, "let it train on all segments"),
         ({"processes": 2}, "fitted by one process"),
-        ({"feature": "log_mel"}, "The model knn takes vector; the feature log_mel makes image"),
+        (
+            {"feature": "log_mel"},
+            "the feature log_mel makes images. Features for knn: descriptors",
+        ),
         ({"model.k": 0}, "greater than or equal to 1"),
     ],
 )
