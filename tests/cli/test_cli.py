@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from commands import genrecore, refused
+from commands import command, genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 from sample_files import silent_wav
 
