@@ -163,8 +163,24 @@ def set_widget(key: str, value: Any) -> None:
     keys = st.session_state.setdefault("_drawn", set())
     was_drawn = key in keys or key in st.session_state.get("_drawn_before", ())
     keys.add(key)
-    if not was_drawn or st.session_state.get(key) != value:
+    before = st.session_state.get(key)
+    if was_drawn and before != value:
+        _replaced()[key] = before, time.monotonic()
+    if not was_drawn or before != value:
         st.session_state[key] = value
+
+
+def _replaced() -> dict[str, tuple[Any, float]]:
+    """The value that each widget had before it was last set, and when that was."""
+    values: dict[str, tuple[Any, float]] = st.session_state.setdefault("_replaced", {})
+    return values
+
+
+def _is_echo(key: str) -> bool:
+    """Whether a widget that was set just now has its old value again: a browser that asks for the
+    next run before it hears of the new value sends the old one, as if a person had chosen it."""
+    before, at = _replaced().get(key, (None, -_LATE_S))
+    return time.monotonic() - at < _LATE_S and st.session_state.get(key) == before
 
 
 def bound(
@@ -204,6 +220,8 @@ def bound(
     set_widget(key, None if empty is not None and value == empty else value)
 
     def write() -> None:
+        if _is_echo(key):
+            return
         picked = st.session_state.get(key)
         picked = empty if picked is None else picked
         if picked is None or (picked == default and not pinned):
