@@ -19,14 +19,18 @@ import scipy.fft
 VERSION = 1
 """Raised whenever the same wave would get another fingerprint, so that stored ones are not read."""
 
-SHORTEST_S = 2.0
-"""Shortest stretch of changing sound by which a clip can be recognised, in seconds."""
-
 _RATE_HZ = Fraction(11_025, 2)  # all that matters lies below 2 kHz
 _N_WINDOW = 2048  # 0.37 s; neighbouring frames overlap by 31/32, so that half a hop changes little
 _HOP = 64
 HOP_S = float(_HOP / _RATE_HZ)
 WINDOW_S = float(_N_WINDOW / _RATE_HZ)
+SHORTEST_S = 1.9
+"""Shortest stretch of changing sound by which a clip can be recognised, in seconds: a cut of 2 s is
+found wherever it was made."""
+
+SHORTEST = int((SHORTEST_S - WINDOW_S) / HOP_S)
+"""The frames of that stretch: the first and the last reach half a window beyond their middle."""
+
 _BANDS_HZ = (300.0, 2000.0)
 _BINS = np.rint(np.geomspace(*_BANDS_HZ, 34) / float(_RATE_HZ) * _N_WINDOW).astype(int)
 # A frame says nothing below this energy (−80 dBFS of white noise), this share of the clip's
@@ -59,7 +63,7 @@ def fingerprint(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 def is_usable(print_: np.ndarray) -> bool:
     """Whether a clip with this fingerprint can be recognised at all."""
-    return int(np.count_nonzero(print_)) >= round(SHORTEST_S / HOP_S)
+    return int(np.count_nonzero(print_)) >= SHORTEST
 
 
 def _band_energies(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:

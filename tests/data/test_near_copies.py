@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +125,18 @@ def test_one_recording_has_the_copies_that_it_has_among_all_pairs(music: Waves) 
     assert first_pairs.equals(expected)
 
 
+@pytest.mark.parametrize("seconds", [2.0, 2.5, 3.0])
+def test_short_cuts_are_found_in_the_clips_they_are_from(real_music: Waves, seconds: float) -> None:
+    generator = np.random.default_rng(7)
+    prints = {name: fingerprint(wave, RATE_HZ) for name, wave in real_music.items()}
+    for name, wave in real_music.items():
+        start_s = generator.uniform(0, len(wave) / RATE_HZ - seconds)
+        part = fingerprint(as_mp3(cut(wave, start_s, start_s + seconds)), RATE_HZ)
+        pairs = near_copies({"a cut": part, **prints}, only_first=True)
+        assert pairs["clip_b"].tolist() == [name]
+        assert pairs["overlap_s"][0] == pytest.approx(seconds, abs=0.1)  # mp3 adds up to 0.1 s
+
+
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_the_sample_rate_of_the_wave_hardly_matters(music: Waves, rate_hz: int) -> None:
     wave = music["0.0.0"]
@@ -228,16 +239,14 @@ def test_a_family_of_many_copies_hangs_together(music: Waves) -> None:
     assert reached == set(prints)
 
 
-def test_a_jingle_shared_by_hundreds_of_clips_costs_seconds_and_pairs_none() -> None:
+def test_a_jingle_shared_by_hundreds_of_clips_pairs_none() -> None:
     generator = np.random.default_rng(7)
     jingle = generator.integers(1, 2**32, 86, dtype=np.uint32)  # 1 s
     prints = {
         f"{i}": np.concatenate([jingle, generator.integers(1, 2**32, 777, dtype=np.uint32)])
         for i in range(153)
     }
-    began = time.perf_counter()
     assert near_copies(prints).empty
-    assert time.perf_counter() - began < 30  # s; a fraction of one on quiet cores
 
 
 def test_short_waves_and_empty_collections_find_nothing() -> None:

@@ -120,6 +120,20 @@ def test_no_real_clip_is_taken_for_noise_or_speech(real_data: Path, sample_rate_
     assert names.count("") >= 0.98 * len(names)  # a rapper alone, or an applause, may be one
 
 
+@pytest.mark.parametrize(
+    ("clip", "start_s"),
+    [("blues.00003", 18), ("hiphop.00003", 15), ("hiphop.00006", 9), ("pop.00005", 6),
+     ("reggae.00002", 6), ("reggae.00004", 0)],
+)  # fmt: skip
+def test_two_seconds_of_rap_or_song_are_not_speech(
+    real_data: Path, clip: str, start_s: int
+) -> None:
+    path = real_data / "gtzan" / "genres_original" / clip.split(".")[0] / f"{clip}.wav"
+    wave = decode.decode(path, RATE_HZ).wave[start_s * RATE_HZ :]
+    for seconds in (2, 3, 5):
+        assert kind_of(wave[: seconds * RATE_HZ], RATE_HZ).name == "", seconds
+
+
 def test_what_beats_like_syllables_is_not_speech() -> None:
     t = np.arange(5 * RATE_HZ) / RATE_HZ
     beeps = np.sin(2 * np.pi * 300 * t) * (np.sin(2 * np.pi * 4 * t) > 0)
@@ -132,7 +146,7 @@ def test_what_beats_like_syllables_is_not_speech() -> None:
         for wave in (beeps, drums, chopped)
     ]
     assert [kind.name for kind in kinds] == ["", "", ""]
-    assert kinds[2].syllables > 0.95, "as lively as speech"
+    assert kinds[2].syllables > 1.15, "as lively as speech"
 
 
 def test_a_second_of_music_in_a_minute_of_silence_is_mostly_silent() -> None:

