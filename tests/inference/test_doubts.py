@@ -140,7 +140,7 @@ def test_what_beats_like_syllables_is_not_speech() -> None:
     generator = np.random.default_rng(2)
     drums = generator.standard_normal(len(t)) * np.exp(-30 * (t % 0.25))
     rich = sum(np.sin(2 * np.pi * 200 * k * t) / k for k in range(1, 30))
-    chopped = rich * (t % 0.25 < 0.1)  # a pitch that stands still
+    chopped = rich * (t % 0.25 < 0.07)  # a pitch that stands still
     kinds = [
         kind_of((0.5 * wave / np.abs(wave).max()).astype(np.float32), RATE_HZ)
         for wave in (beeps, drums, chopped)
