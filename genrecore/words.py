@@ -1,4 +1,5 @@
-"""Numbers as text for people. Nothing else in the package formats a number that somebody reads."""
+"""Numbers as text for people: nothing else in the package formats a number that somebody reads. And
+texts of others as pages, terminals and spreadsheets may show them."""
 
 from __future__ import annotations
 
@@ -11,6 +12,10 @@ DASH = "–"
 """Stands where nothing was measured."""
 
 _FORMULA = re.compile("'*[=+\\-@\\t\\r\\n＝＋－＠]")  # as spreadsheets begin one, quoted or not
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+"""Control characters but tabs and ends of lines, halves of characters, and changes of direction."""
 _SIGNED_NUMBER = re.compile(r"[+-][\d.,]+( ?[%\w]+)?")
 
 
@@ -138,6 +143,22 @@ def listed(names: list[str] | tuple[str, ...], last: str = "and", most: int | No
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def visible(text: str, instead: str = "") -> str:
+    """A text of others without what nobody can see, such as the commands of a terminal.
+
+    Args:
+        text: Of any number of lines.
+        instead: Stands in the place of each such character; by default its escape, `\\x1b`.
+    """
+    return _UNSEEN.sub(lambda seen: instead or ascii(seen.group())[1:-1], text)
+
+
+def visible_line(text: str, instead: str = "") -> str:
+    """As `visible`, in one line."""
+    text = visible(text, instead)
+    return text.replace("\n", instead or "\\n").replace("\t", instead or "\\t")
 
 
 def sheet_text(text: str) -> str:

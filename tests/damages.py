@@ -99,6 +99,7 @@ NESTED = '{"a":' * 3000 + "1" + "}" * 3000
 JSON_FILES = ("status.json", "queue.json", "origin.json", "song.json", "environment.json",
               "process.json", "ended.json", "audit.json")  # fmt: skip
 HUGE = 10**400
+EPOCH = '{"epoch": 1, "train_loss": 1, "train_accuracy": 1}'
 
 DAMAGES = [
     *(Damage(name, to_text('"x"'), "") for name in JSON_FILES),
@@ -155,6 +156,16 @@ DAMAGES = [
     Damage("history.jsonl", with_line(3, '{"epoch": 3, "train_loss": "x"}'), "line 3, train_loss"),
     Damage("history.jsonl", with_line(2, '{"epoch": 2}, {"epoch": 3}'), "line 2"),
     Damage("history.jsonl", with_line(2, NESTED), "line 2"),
+    *(Damage(name, to_text('{"x": "a\\u0000b"}'), "") for name in ("status.json", "audit.json")),
+    Damage("config.json", with_value("dataset.options", {"folder": "\0"}), ""),
+    Damage("config.json", with_value("model.options", {"\ud800": 1}), ""),
+    Damage("origin.json", with_value("parent", "\udcff"), ""),
+    Damage("origin.json", with_value("parent", ".."), "parent"),
+    Damage("song.json", with_value("clips", "."), "clips"),
+    Damage("status.json", with_value("epoch", 10**15), "epoch"),
+    Damage("history.jsonl", with_line(1, EPOCH[:28] + "}"), "line 1, train_accuracy"),
+    Damage("history.jsonl", with_line(1, EPOCH.replace("1", "1" + "0" * 15, 1)), "line 1, epoch"),
+    Damage("history.jsonl", to_text((EPOCH + "\n") * 50_001), ""),
     Damage("clips.parquet", cut, ""),
     Damage("predictions.parquet", cut, ""),
     Damage("segments.parquet", to_text("x"), ""),

@@ -77,6 +77,15 @@ def test_sizes(n_bytes: float, text: str) -> None:
     assert words.size(n_bytes) == text
 
 
+def test_what_cannot_be_seen_is_escaped() -> None:
+    assert words.visible("café\tNo 1\n") == "café\tNo 1\n"
+    text = "a\x1b[2J\0\x9b1m\u202eb\udcff"
+    assert words.visible(text) == r"a\x1b[2J\x00\x9b1m\u202eb\udcff"
+    assert words.visible(text, "_") == "a_[2J__1m_b_"
+    assert words.visible_line("two\nlines\t") == r"two\nlines\t"
+    assert words.visible_line("two\nlines\x07", "_") == "two_lines_"
+
+
 def test_numbers_are_short() -> None:
     shown = {0: "0", 999: "999", 1000: "1.00 k", 287_792: "288 k", 999_499: "999 k",
              999_500: "1.00 M", 11_180_616: "11.2 M", 9_995_000: "10.0 M",

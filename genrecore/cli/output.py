@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from genrecore.store.records import JobStatus
 from genrecore.store.run import MARKS, Run
 from genrecore.store.separation import Answer, Separation
 from genrecore.store.status import Status, stop_asked
+from genrecore.words import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +33,26 @@ if TYPE_CHECKING:
     from genrecore.reporting.columns import Column
 
 _MANY = 500  # rows of a table
+_UNSEEN_IN_JSON = re.compile("[\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
-out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
+
+class _Terminal(Console):
+    """A console that shows texts of others as they are, and obeys no command in them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints texts with what cannot be seen of them escaped."""
+        shown = (visible(item) if isinstance(item, str) else item for item in objects)
+        super().print(*shown, **options)
+
+
+out = _Terminal(highlight=False, soft_wrap=True, markup=False)
+err = _Terminal(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; not-a-number becomes null."""
-    sys.stdout.write(json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False)
+    sys.stdout.write(_UNSEEN_IN_JSON.sub(lambda seen: json.dumps(seen.group())[1:-1], text) + "\n")
 
 
 def plain(value: Any) -> Any:
@@ -80,14 +94,15 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
         cells = [row.get(column) for column in columns]
-        table.add_row(*("" if cell is None else str(cell) for cell in cells))
+        table.add_row(*("" if cell is None else visible(str(cell)) for cell in cells))
     wide = out if out.is_terminal else Console(highlight=False, markup=False, width=160)
     wide.print(table)
 
 
 def _print_at_once(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """A long table, as wide as its texts: to fit one to the terminal takes 2 ms a row."""
-    texts = [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows]
+    cells = ([row.get(name) for name in columns] for row in rows)
+    texts = [["" if cell is None else visible(str(cell)) for cell in row] for row in cells]
     lines = [list(columns), *(list(map(" ".join, map(str.split, row))) for row in texts)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

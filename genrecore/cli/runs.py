@@ -329,7 +329,7 @@ def repair_run(
         answer(as_json, {"run": damaged.run_id, "message": sentence}, sentence)
         return
     rows = [
-        {"run": error.name, "file": error.path.name, "place": error.place, "reason": error.reason}
+        {"run": error.name, "file": error.file, "place": error.place, "reason": error.reason}
         for error in unreadable()
     ]
     print_rows(as_json, rows, "All runs can be read.")

@@ -337,7 +337,7 @@ def repair(run: Run) -> str:
         GenrecoreError: The run is at work, its folder cannot be written, or a file cannot be
             mended; what could be is.
     """
-    from genrecore.jobs.repair import DAMAGED, first_fault, mend
+    from genrecore.jobs.repair import DAMAGED, first_fault, mend, with_visible_name
 
     error = first_fault(run)
     if error is None:
@@ -346,13 +346,14 @@ def repair(run: Run) -> str:
         with _unless_at_work(run) as acquired:
             if not acquired:
                 raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
+            run = with_visible_name(run)
             sentences = mend(run)
     except OSError as problem:
         reason = describe(problem)
         raise GenrecoreError(f"The run {run.run_id} cannot be mended: {reason}") from None
     ensure_runner(run.folder.parent)
-    copies = f"The damaged files are kept in its folder {DAMAGED}."
-    return " ".join([f"The run {run.run_id} can be read again.", *sentences, copies])
+    copies = f"The damaged files are kept in its folder {DAMAGED}." if sentences else ""
+    return " ".join([f"The run {run.run_id} can be read again.", *sentences, copies]).strip()
 
 
 def deleted(store: Path | None = None) -> list[Run]:

@@ -7,6 +7,7 @@
 | `queue.json`, `origin.json`, … | their good values; the defaults in place of the others |
 | `history.jsonl` | its good lines |
 | `audit.json`, tables, `epochs.u8` | taken away: part of them could say what is not true |
+| the folder's name | becomes one that can be shown |
 
 Copies, and what is taken away, lie in `damaged/` in the run's folder.
 """
@@ -28,6 +29,7 @@ from genrecore.config.run import read_config
 from genrecore.errors import GenrecoreError
 from genrecore.store.faults import CONFIG, HISTORY
 from genrecore.store.files import (
+    MOST_BYTES,
     Unreadable,
     is_regular_file,
     open_regular,
@@ -35,11 +37,19 @@ from genrecore.store.files import (
     write_bytes,
     write_json,
 )
-from genrecore.store.records import RECORDS, Epoch, Record, RunStatus, StateEntry, read_history
+from genrecore.store.records import (
+    MOST_EPOCHS,
+    RECORDS,
+    Epoch,
+    Record,
+    RunStatus,
+    StateEntry,
+    read_history,
+)
 from genrecore.store.run import Run
 from genrecore.store.runs import fault
 from genrecore.store.status import STATUS, Status
-from genrecore.words import plural
+from genrecore.words import plural, visible_line
 
 DAMAGED = "damaged"
 _CACHES = ("scores.json", "calibration.json")
@@ -56,6 +66,17 @@ def first_fault(run: Run) -> Unreadable | None:
         except Unreadable as deeper:
             return deeper
     return error
+
+
+def with_visible_name(run: Run) -> Run:
+    """The run, its folder under another name where its own cannot be shown."""
+    name = visible_line(run.run_id, "_")
+    if name == run.run_id:
+        return run
+    names = (name if n == 1 else f"{name}-{n}" for n in range(1, 10_000))
+    folder = next(path for path in map(run.folder.with_name, names) if not os.path.lexists(path))
+    run.folder.rename(folder)
+    return Run(folder)
 
 
 def mend(run: Run) -> list[str]:
@@ -75,7 +96,7 @@ def mend(run: Run) -> list[str]:
         if not sentences:
             for cache in _CACHES:
                 (run.folder / cache).unlink(missing_ok=True)
-        _keep_copy(run.folder / name)
+        keep_copy(run.folder / name)
         sentences.append(_mend(run, name, error))
     return sentences
 
@@ -94,15 +115,16 @@ def _mend(run: Run, name: str, error: Unreadable) -> str:
     return sentence
 
 
-def _keep_copy(path: Path) -> None:
-    """A copy in `damaged/`, beside earlier ones; what is no regular file is moved there."""
+def keep_copy(path: Path) -> None:
+    """A copy in `damaged/`, beside earlier ones. What no reader takes, because it is no regular
+    file or too large, is moved there."""
     if not os.path.lexists(path):
         return
     kept = path.parent / DAMAGED
     kept.mkdir(exist_ok=True)
     copies = (kept / (path.name if n == 1 else f"{path.name}.{n}") for n in range(1, 10_000))
     copy = next(copy for copy in copies if not os.path.lexists(copy))
-    if is_regular_file(str(path)):
+    if is_regular_file(str(path)) and path.stat().st_size <= MOST_BYTES:
         shutil.copyfile(path, copy)
     else:
         path.rename(copy)
@@ -205,7 +227,7 @@ def _is_entry(entry: Any) -> bool:
 def _mend_history(path: Path) -> str:
     """The good lines, in their order."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    good = [line for line in lines if _is_epoch(line)]
+    good = [line for line in lines if _is_epoch(line)][:MOST_EPOCHS]
     write_bytes(path, b"".join(good))
     return f"{path.name} keeps {len(good)} of {plural(len(lines), 'line')}."
 

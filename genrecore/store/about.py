@@ -6,19 +6,17 @@ holds beside these, or holds in another form, is left out: no page depends on it
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.files import read_json, write_json
-from genrecore.words import plural, thousands
+from genrecore.words import plural, thousands, visible
 
 ABOUT = "about.json"
 MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS = 80, 10_000, 30, 20
 """Characters of a name, a note and a tag; tags of a run."""
-_NO_TEXT = ("Cc", "Cs", "Zl", "Zp")  # control characters, halves of pairs, ends of lines
 
 
 @dataclass(frozen=True)
@@ -103,5 +101,4 @@ def _line(text: str) -> str:
 
 def _text(text: str) -> str:
     """The text without characters that no page and no terminal can show."""
-    kept = (c if c == "\n" or unicodedata.category(c) not in _NO_TEXT else " " for c in text)
-    return "".join(kept).strip()
+    return visible(text, " ").replace("\t", " ").strip()

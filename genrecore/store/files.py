@@ -24,7 +24,7 @@ import platformdirs
 
 from genrecore.errors import GenrecoreError, describe
 from genrecore.store.clocks import disk_time
-from genrecore.words import thousands
+from genrecore.words import thousands, visible_line
 
 MOST_BYTES = 32 * 2**20
 """Of a file that is read as text: the longest history has a few MiB."""
@@ -46,8 +46,9 @@ class Unreadable(GenrecoreError):
     """
 
     def __init__(self, path: str | Path, place: str, reason: str, noun: str = "run") -> None:
-        self.path, self.place, self.reason, self.noun = Path(path), place, reason.rstrip("."), noun
-        where = f"{self.path.name}, at {place}" if place else self.path.name
+        self.path, self.noun = Path(path), noun
+        self.place, self.reason = visible_line(place), visible_line(reason.rstrip("."))
+        where = f"{self.file}, at {self.place}" if place else self.file
         super().__init__(f"The {noun} {self.name} cannot be read: {where}: {self.reason}.")
 
     @property
@@ -57,8 +58,13 @@ class Unreadable(GenrecoreError):
 
     @property
     def name(self) -> str:
-        """The folder's name: the id of the run."""
-        return self.folder.name
+        """The folder's name: the id of the run. What cannot be shown of it is escaped."""
+        return visible_line(self.folder.name)
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return visible_line(self.path.name)
 
 
 def cache_dir() -> Path:
@@ -158,6 +164,8 @@ def read_bytes(path: str | Path, most: int = MOST_BYTES, noun: str = "run") -> b
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
+_ODD_ESCAPE = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
+_ODD = re.compile("[\0\ud800-\udfff]")
 
 
 def is_nested_deep(content: bytes) -> bool:
@@ -170,6 +178,42 @@ def is_nested_deep(content: bytes) -> bool:
         if depth > MOST_NESTED:
             return True
     return False
+
+
+def parsed_json(content: bytes, strict: bool = True) -> Any:
+    """The value that JSON holds.
+
+    Texts may hold what none can: halves of characters, which cannot be written, and zeros, which no
+    path may have.
+
+    Args:
+        content: Of a file or a part of one.
+        strict: Whether such texts are refused; else those characters are left out.
+
+    Raises:
+        ValueError: It is no JSON, or nested without end.
+    """
+    if is_nested_deep(content):
+        raise ValueError(f"it has more than {MOST_NESTED} lists inside one another")
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    if _ODD_ESCAPE.search(content):
+        cleaned = _without_odd(value)
+        if strict and cleaned != value:
+            raise ValueError("a text holds a zero or half a character")
+        return cleaned
+    return value
+
+
+def _without_odd(value: Any) -> Any:
+    """The value, characters that no text can hold left out."""
+    if isinstance(value, str):
+        return _ODD.sub("", value)
+    if isinstance(value, dict):
+        return {_ODD.sub("", key): _without_odd(item) for key, item in value.items()}
+    return [_without_odd(item) for item in value] if isinstance(value, list) else value
 
 
 @contextlib.contextmanager
@@ -262,9 +306,8 @@ def read_json(path: Path) -> dict[str, Any]:
     For caches and settings, which do without; the files of runs are read by `records`.
     """
     try:
-        content = read_bytes(path)
-        value = {} if is_nested_deep(content) else json.loads(content)
-    except (OSError, GenrecoreError, ValueError, RecursionError):
+        value = parsed_json(read_bytes(path), strict=False)
+    except (OSError, GenrecoreError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 

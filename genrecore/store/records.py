@@ -10,6 +10,7 @@ is computed again.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,18 +18,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from genrecore.config.run import RunConfig
-from genrecore.store.files import MOST_NESTED, Unreadable, is_nested_deep, read_bytes
+from genrecore.store.files import Unreadable, parsed_json, read_bytes
+from genrecore.words import thousands
 
 
 def _file_name(text: str) -> str:
-    if "/" in text or "\0" in text or len(text.encode(errors="replace")) > 255:
+    if "/" in text or "\0" in text or text in (".", "..") or len(os.fsencode(text)) > 255:
         raise ValueError("expected the name of a folder")
     return text
 
 
 MOST_PRIORITY = 1_000_000_000
+MOST_EPOCHS = 50_000
+"""Lines of a history; a configuration has 5000 epochs at most, and a run may be continued."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
+EpochCount = Annotated[int, Field(ge=0, le=MOST_EPOCHS)]
 Moment = Annotated[float, Field(ge=0, le=9e9, allow_inf_nan=False)]
 """Seconds since 1970, to the year 2255: tables of times reach no further."""
 Duration = Annotated[float, Field(ge=0, le=9e9, allow_inf_nan=False)]
@@ -102,9 +107,9 @@ class RunStatus(JobStatus):
     skipped: list[SkippedClip] | None = None
     notes: list[str] = []
     n_parameters: Count | None = None
-    epoch: Count | None = None
-    n_epochs: Count | None = None
-    best_epoch: Count | None = None
+    epoch: EpochCount | None = None
+    n_epochs: EpochCount | None = None
+    best_epoch: EpochCount | None = None
     best_valid_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     time_left_s: Duration | None = None
     median_step_s: Duration | None = None
@@ -159,7 +164,9 @@ class Epoch(Record):
 
     __pydantic_extra__: dict[str, float | None]
 
-    epoch: Annotated[int, Field(ge=1, le=10**6)]
+    epoch: Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
+    train_loss: float | None
+    train_accuracy: float | None
     best: bool | None = None
     lr: Number | None = None
     seconds: Duration | None = None
@@ -285,6 +292,11 @@ def check_history(path: str | Path) -> list[bytes]:
     except FileNotFoundError:
         return []
     lines = content.split(b"\n")[:-1]
+    if len(lines) > MOST_EPOCHS:
+        expected = (
+            f"it has {thousands(len(lines))} lines; expected at most {thousands(MOST_EPOCHS)}"
+        )
+        raise Unreadable(path, "", expected)
     try:
         fits = len(_EPOCHS.validate_json(b"[" + b",".join(lines) + b"]")) == len(lines)
     except ValidationError:
@@ -320,13 +332,10 @@ def _read_lines(path: str | Path, lines: Sequence[bytes]) -> list[dict[str, Any]
 
 def _parsed(path: str | Path, content: bytes, noun: str) -> dict[str, Any]:
     """The object in JSON."""
-    if is_nested_deep(content):
-        reason = f"it has more than {MOST_NESTED} lists inside one another"
-        raise Unreadable(path, "", reason, noun)
     try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(path, "", f"it is not JSON: {error}", noun) from None
+        values = parsed_json(content)
+    except ValueError as error:
+        raise Unreadable(path, "", str(error), noun) from None
     if not isinstance(values, dict):
         raise Unreadable(path, "", f"expected an object, found {_shown(values)}", noun)
     return values

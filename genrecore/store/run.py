@@ -54,6 +54,7 @@ from genrecore.store.files import (
 from genrecore.store.locks import LOCK, lock_state
 from genrecore.store.processes import ENDED, is_same_process, living_processes
 from genrecore.store.records import (
+    MOST_EPOCHS,
     RECORDS,
     read_config_record,
     read_history,
@@ -83,7 +84,6 @@ AT_REST = frozenset({*FINAL, "queued"})
 _STALLED_S = 30.0
 SCORES, WEIGHTS = "scores.json", ("model.skops", "weights.safetensors")
 SONG = "song.json"
-_MOST_EPOCH_BYTES = 2**30
 MARKS: Mapping[str, str] = {
     "leak": "its accuracy is too high",
     "artists unknown": "its accuracy may be too high",
@@ -398,7 +398,7 @@ class Run:
         n_valid = 0 if clips is None else int((clips["split"] == "valid").sum())
         path, content = self.folder / EPOCHS, b""
         with contextlib.suppress(FileNotFoundError):
-            content = read_bytes(path, _MOST_EPOCH_BYTES)
+            content = read_bytes(path, MOST_EPOCHS * n_valid) if n_valid else b""
         n_epochs = len(content) // n_valid if n_valid else 0
         flat = np.frombuffer(content, dtype=np.uint8)[: n_epochs * n_valid]
         n_genres = 0 if clips is None else clips["genre"].nunique()

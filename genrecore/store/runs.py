@@ -41,6 +41,7 @@ from genrecore.store.run import AT_REST, SCORES, SONG, WEIGHTS, Run, store_dir
 from genrecore.store.status import STATUS, Status
 from genrecore.store.summaries import Stamps, Summaries, Summary
 from genrecore.store.tables import TABLES, look_at_table
+from genrecore.words import visible_line
 
 _WEIGHT_FILES = ("resume.pt", "weights.safetensors", "last.safetensors", "model.skops")
 _KEPT_AS = {"queue.json": "queue", "origin.json": "origin", SONG: "_song", ENDED: "ended",
@@ -60,6 +61,7 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
             changes.
     """
     changes = stamps(folder) if changes is None else changes
+    check_name(folder)
     raise_if_noted(folder, changes)
     run, known = Run(folder), dict(zip((*STAMPED, *TYPED), changes, strict=True))
     try:
@@ -88,6 +90,16 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
         raise
     note_fault(folder, changes, None)
     return run
+
+
+def check_name(folder: Path, noun: str = "run") -> None:
+    """
+    Raises:
+        Unreadable: The folder's name is one that no page and no terminal can show.
+    """
+    if visible_line(folder.name) != folder.name:
+        reason = "expected a name that can be shown; give the folder another one"
+        raise Unreadable(folder / CONFIG, "the folder's name", reason, noun)
 
 
 def fault(folder: Path) -> Unreadable | None:
@@ -270,6 +282,9 @@ def find_folder(name: str, store: Path | None = None) -> Run:
     if name == "latest":
         runs = [run for run in runs if run.summary] or runs
     elif name not in (run.run_id for run in runs):
+        for each in kept:
+            if each.fault is not None and each.fault.name == name:
+                return Run(each.folder)  # its id was shown with escapes
         named = [run for run in runs if name and run.about.name == name]
         if not named and not any(name in run.run_id for run in runs):
             named = [run for run, made in each_readable(runs, _made_name) if made == name]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import command, genrecore, refused
-from damaged_stores import filled
+from damaged_stores import fill, filled
 from damages import DAMAGES, Damage, to_text, with_value
 
 from genrecore.evaluation.listing import unreadable
@@ -123,3 +123,22 @@ def test_a_damaged_task_harms_no_other(own_cache: Path) -> None:
             damage.damage(folder / damage.file)
     (own_cache / "tasks" / "stray").write_text("no folder")
     assert [task.task_id for task in actions.tasks()] == [f"2026-{len(TASKS)}"]
+
+
+def test_no_text_of_a_run_commands_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
+    [run, *_], _ = fill(tmp_path / "runs", [])
+    text = "\x1b[2J\x9b31m\u202e"
+    (run.folder / "log.txt").write_text(text)
+    (run.folder / "environment.json").write_text(json.dumps({"host": text}))
+    for name in ("reason", "phase", "traceback"):
+        with_value(name, text)(run.folder / "status.json")
+    with_value("notes", [text])(run.folder / "status.json")
+    with_value("state", "failed")(run.folder / "status.json")
+    shown = [genrecore("runs", "show", run.run_id, *more) for more in ([], ["--json"], ["--log"])]
+    for result in (*shown, genrecore("runs", "alerts"), genrecore("runs", "list")):
+        assert result.returncode == 0
+        assert not set(text) - set("[2J31m") & set(result.stdout + result.stderr)
+    assert json.loads(shown[1].stdout)["reason"] == text

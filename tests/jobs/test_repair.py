@@ -129,6 +129,25 @@ def test_what_cannot_be_mended_is_said(copy: Callable[..., Run]) -> None:
     assert actions.restore(run.run_id).run_id == run.run_id
 
 
+def test_a_name_that_cannot_be_shown_becomes_one_that_can(copy: Callable[..., Run]) -> None:
+    run = copy()
+    run.folder.rename(run.folder.with_name("a\x1b[2J\udcff"))
+    assert "at the folder's name: expected a name" in genrecore("runs", "list").stderr
+    [row] = json.loads(command("runs", "repair", "--json"))
+    sentence = command("runs", "repair", row["run"])
+    assert sentence.strip() == "The run a_[2J_ can be read again."
+    assert Run(run.folder.with_name("a_[2J_")).state == "done"
+
+
+def test_a_huge_file_is_moved_and_not_copied(copy: Callable[..., Run]) -> None:
+    run = copy()
+    for name in ("history.jsonl", "status.json", "epochs.u8"):
+        os.truncate(run.folder / name, 2**40)
+    actions.repair(run)
+    assert fault(run.folder) is None
+    assert (run.folder / "damaged" / "history.jsonl").stat().st_size == 2**40
+
+
 def test_a_run_at_work_is_not_mended(copy: Callable[..., Run]) -> None:
     run = copy()
     with_value("priority", "x")(run.folder / "queue.json")

@@ -21,8 +21,9 @@ from genrecore.jobs import queue
 from genrecore.store import files
 from genrecore.store.files import Unreadable, read_bytes, read_json
 from genrecore.store.run import Run
-from genrecore.store.runs import all_runs, fault, find_run, unreadable_runs
+from genrecore.store.runs import all_runs, fault, find_folder, find_run, unreadable_runs
 from genrecore.store.status import STOP, stop_request
+from genrecore.words import visible_line
 
 OLD_RUNS = sorted(path for path in (ROOT / "tests" / "store" / "old_runs").iterdir())
 TRAINED = next(path for path in OLD_RUNS if path.name.endswith("9df4"))
@@ -185,3 +186,19 @@ def test_any_file_asks_for_a_stop_and_for_a_pause(text: str, two: tuple[Run, Run
     assert (Run(run.folder).stop_left_s or 0) > 0
     (run.folder.parent / queue.PAUSED).write_text(text)
     assert abs(queue.paused(run.folder.parent)["at"] - time.time()) < 60
+
+
+NAMES = ["\udcff\udcfe", "two\nlines", "\x1b[31mred", "abc\u202egpj"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_a_folder_whose_name_cannot_be_shown_is_named_all_the_same(
+    name: str, two: tuple[Run, Run]
+) -> None:
+    bad, good = two
+    bad.folder.rename(bad.folder.with_name(name))
+    assert [row.run_id for row in run_rows()] == [good.run_id]
+    [error] = unreadable()
+    assert error.place == "the folder's name"
+    assert visible_line(str(error)) == str(error)
+    assert find_folder(error.name).run_id == name

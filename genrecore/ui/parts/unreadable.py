@@ -47,9 +47,9 @@ def unreadable_runs() -> None:
             run = Run(error.folder)
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(plain(str(error)), width="stretch")
-                if work_button("Repair", icon=":material/build:", key=f"repair_{run.run_id}"):
+                if work_button("Repair", icon=":material/build:", key=f"repair_{error.name}"):
                     act(partial(jobs.repair, run))
-                if work_button("Delete", icon=":material/delete:", key=f"drop_{run.run_id}"):
+                if work_button("Delete", icon=":material/delete:", key=f"drop_{error.name}"):
                     act(partial(jobs.delete, run))
         if len(errors) > _MOST:
             st.caption(f"… and {len(errors) - _MOST} more.")
