@@ -1,6 +1,6 @@
-"""The base CNN of Liu, Vetshchaizer & Yip's study of hybrid architectures.
+"""Our variant of the base CNN of Liu, Vetshchaizer & Yip; `liu.py` has the study's own networks.
 
-What the study's four networks share stands here too: convolutions that keep the image's size, and
+What the four variants share stands here too: convolutions that keep the image's size, and
 the recipe.
 """
 
@@ -28,8 +28,8 @@ LIU_RECIPE: dict[str, Any] = {
 }
 LIU_NOTES = (
     "The study bears no date; the latest work that it cites is of 2019.",
-    "It draws its networks in a figure that its text does not repeat, and prints no layer sizes; "
-    "those here are chosen.",
+    "This is our own variant, with sizes of our choice; the network of the study's Figure 1 has "
+    "the same name after liu_.",
 )
 N_BANDS = 4
 """Bands to which the last maps are averaged, so that any number of bins fits."""
@@ -69,7 +69,7 @@ class CnnOptions(Options):
 
 @MODELS.register(
     "cnn",
-    title="Base CNN (Liu)",
+    title="Base CNN (after Liu)",
     source=f"{LIU}, sections 3.1 and 3.1.1; loosely after Dong (2018)",
     options=CnnOptions,
     accepts=frozenset({"image"}),
@@ -85,7 +85,7 @@ class CnnOptions(Options):
             300_000,
             (1, 128, 128),
             8,
-            why="The study prints ~300,000, with one digit, and no layer sizes.",
+            why="The study prints ~300,000, with one digit; this is a variant of its network.",
         ),
     ),
     notes=LIU_NOTES,
@@ -94,8 +94,8 @@ def cnn(shape: tuple[int, ...], n_genres: int, options: CnnOptions) -> nn.Module
     """A plain CNN from images (batch, channels, bins, frames) to logits (batch, n_genres).
 
     Kept from the paper: ReLU, filters that increase while kernels decrease (7, 5, 3, 3), mostly
-    convolution, and dense layers at the end. The paper prints no layer sizes, only "~300,000
-    parameters" in all; ours are chosen to meet that (288 000 for 1 × 128 × 128 and 8 genres).
+    convolution, and dense layers at the end. Of its sizes only the "~300,000 parameters" in all are
+    kept; ours are chosen to meet that (288 000 for 1 × 128 × 128 and 8 genres).
 
     Ours differs in this: the first convolution moves in steps of two (a third of the time on a
     CPU); the last map is averaged to 4 bands × 1 frame, so that the dense layers know low from high

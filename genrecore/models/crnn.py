@@ -69,7 +69,7 @@ class DcrnnOptions(_GruOptions, DcnnOptions):
 
 @MODELS.register(
     "crnn",
-    title="Convolutional recurrent network (Liu)",
+    title="Convolutional recurrent network (after Liu)",
     source=f"{LIU}, section 3.1.3; compare Choi, Fazekas, Sandler & Cho (2017), Convolutional "
     "Recurrent Neural Networks for Music Classification",
     options=CrnnOptions,
@@ -107,7 +107,7 @@ def crnn(shape: tuple[int, ...], n_genres: int, options: CrnnOptions) -> nn.Modu
 
 @MODELS.register(
     "dcrnn",
-    title="Duplicated convolutional recurrent network (Liu)",
+    title="Duplicated convolutional recurrent network (after Liu)",
     source=f"{LIU}, section 3.1.4",
     options=DcrnnOptions,
     accepts=frozenset({"image"}),

@@ -63,7 +63,7 @@ class DcnnOptions(Options):
 
 @MODELS.register(
     "dcnn",
-    title="Duplicated CNN (Liu)",
+    title="Duplicated CNN (after Liu)",
     source=f"{LIU}, section 3.1.2; after Yang & Zhang (2019), Music Genre Classification Using "
     "Duplicated Convolutional Layers in Neural Networks",
     options=DcnnOptions,

@@ -279,7 +279,8 @@ def test_a_seed_gives_the_same_weights_again_and_a_file_brings_them_back(
         torch.testing.assert_close(reseeded(batch), network(batch), atol=0, rtol=0)
 
 
-SMALL = {"width": 8, "maps": 16, "hidden": "64", "units": 16, "dropout": 0.0}
+SMALL = {"width": 8, "maps": 16, "hidden": "64", "units": 16, "dropout": 0.0,
+         "map_dropout": 0.0, "gru_dropout": 0.0}  # fmt: skip
 """Options of small networks that learn within seconds; each model takes those that it has."""
 
 

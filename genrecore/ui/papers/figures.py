@@ -104,12 +104,12 @@ def _show_text(figure: PrintedFigure) -> None:
 
 
 def _draw_layers(figure: PrintedFigure, results: Results) -> None:
-    """The layers of a network on the study's own input, which needs no run."""
-    row = figure.systems[0]
-    config = papers.config_of(results.study, row, "published")
-    card = cards.model_card(config.model.name, config)
-    st.caption(plain(f"{results.study.title_of(row)}, on {card.input.words}"))
-    layer_table(card)
+    """The layers of each network on the study's own input, which needs no run."""
+    for row in figure.systems:
+        config = papers.config_of(results.study, row, "published")
+        card = cards.model_card(config.model.name, config)
+        st.caption(plain(f"{results.study.title_of(row)}, on {card.input.words}"))
+        layer_table(card)
 
 
 def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
