@@ -225,6 +225,7 @@ def list_tables(as_json: JsonOption = False) -> None:
             [
                 {
                     **sweep.model_dump(),
+                    "grids": study.grids(sweep),
                     "source": f"{study.citation}, {sweep.source}",
                     "values": sweep_values(name),
                 }
@@ -234,7 +235,7 @@ def list_tables(as_json: JsonOption = False) -> None:
         return
     for name, (study, sweep) in sweeps().items():
         out.print(f"{name}: {sweep.title}", style="bold")
-        for grid in sweep.grids:
+        for grid in study.grids(sweep):
             varied = "; ".join(f"{name_of(k)} {json.dumps(v)}" for k, v in grid.items())
             out.print(f"  varies {varied}")
         out.print(f"  {study.citation}, {sweep.source}. {sweep.published}")
@@ -307,9 +308,9 @@ def sweep(
     if table:
         from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values
 
-        _, printed = find_sweep(table)
+        study, printed = find_sweep(table)
         base = with_values(base, sweep_values(table))
-        grids, title, source = list(printed.grids), title or printed.title, sweep_source(table)
+        grids, title, source = [*study.grids(printed)], title or printed.title, sweep_source(table)
     drafted = draft(*spread(base, grids, texts))
     same = [None] * len(drafted.configs) if again else find_same(drafted.configs)
     drafted = drafted.trainable(same)

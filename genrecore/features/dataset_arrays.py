@@ -120,7 +120,7 @@ class OwnSequenceMoments(OwnSequence):
     kind="image",
     needs=("sequence",),
     cached=False,
-    typical_shape=(100, 64),
+    typical_shape=(128, 128),
 )
 class OwnSequenceImage(OwnSequence):
     """Segments of sequences as images (batch, 1, numbers, steps): a row for every number of a step,

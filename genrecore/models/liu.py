@@ -13,7 +13,10 @@ from genrecore.models.cnn import LIU, LIU_RECIPE
 from genrecore.models.recurrent import GruLayer
 from genrecore.models.registered import MODELS, Published, check_image
 
-_LEAST_CNN, _LEAST_CRNN, _LEAST_ROUTES = 38, 78, 32
+_Stages = tuple[tuple[int, int], ...]
+_STAGES: _Stages = ((4, 11), (8, 7), (16, 3), (32, 3))
+"""Filters and kernel of the CRNN's convolutions in Figure 1.3; the CNN's are the first three."""
+_LEAST_CNN, _LEAST_CRNN, _LEAST_ROUTES, _LEAST_PADDED = 38, 78, 32, 16
 _NOTES = (
     "The study bears no date; the latest work that it cites is of 2019.",
     "The layers are those of its Figure 1, in the report that its text links to.",
@@ -23,8 +26,8 @@ _NOTES = (
     "The figure's images are of 128 × 128 in three colours; any number of channels fits here.",
 )
 _UNPADDED = (
-    "The figure prints no padding; there is none, which comes nearest to the printed number of "
-    "parameters."
+    "The figure prints no padding; there is none by default, without which the CNN of Figure 1.1 "
+    "would have 556 128 parameters instead of the printed ~300,000."
 )
 _PADDED = (
     "The figure prints no padding; zeros keep the size of the maps, without which the outputs of "
@@ -34,6 +37,8 @@ _RECURRENT = (
     "The figure prints no units of its two GRUs; 296 make the ~1,000,000 parameters of the CRNN.",
     "The study does not print what the dense layers see of the GRUs; here it is the last step. "
     "Section 3.1.3 has GRUs, section 3.1.4 long short-term memory; the figure has GRUs.",
+    "Section 3.1.3 has batch normalisation at the end of the CNN module; the figure does not print "
+    "it. Here it is on by default.",
 )
 
 
@@ -47,11 +52,25 @@ def _dropout(share: float, where: str) -> Any:
     )
 
 
-class LiuCnnOptions(Options):
-    """What can be chosen about the study's CNN."""
-
+class _MapOptions(Options):
     map_dropout: float = _dropout(0.5, "poolings")
     dropout: float = _dropout(0.5, "the dense layers")
+    padding: bool = Field(
+        False,
+        title="Padding",
+        description="Zeros around every image and map, so that convolutions keep their size",
+    )
+
+
+class LiuCnnOptions(_MapOptions):
+    """What can be chosen about the study's CNN."""
+
+    fourth: bool = Field(
+        False,
+        title="Fourth convolution",
+        description="32 filters of 3 × 3, with pooling and dropout, as Figure 1.3 has them for the "
+        "CRNN; with it and padding the network has 298 624 parameters",
+    )
 
 
 class LiuDcnnOptions(Options):
@@ -61,18 +80,23 @@ class LiuDcnnOptions(Options):
     dropout: float = _dropout(0.3, "the dense layer")
 
 
-class _GruOptions(Options):
+class _TwoGruOptions(Options):
+    batch_norm: bool = Field(
+        True,
+        title="Batch normalisation",
+        description="At the end of the convolutions, as section 3.1.3 has it",
+    )
     gru_dropout: float = _dropout(0.5, "each GRU")
     hidden: int = Field(
         296, title="Recurrent units", description="Of each of the two GRUs", ge=1, le=2048
     )
 
 
-class LiuCrnnOptions(_GruOptions, LiuCnnOptions):
+class LiuCrnnOptions(_TwoGruOptions, _MapOptions):
     """What can be chosen about the study's convolutional recurrent network."""
 
 
-class LiuDcrnnOptions(_GruOptions, LiuDcnnOptions):
+class LiuDcrnnOptions(_TwoGruOptions, LiuDcnnOptions):
     """What can be chosen about the study's duplicated convolutional recurrent network."""
 
     dropout: float = _dropout(0.2, "the dense layers")
@@ -100,14 +124,16 @@ def _facts(least: int, *notes: str, **others: Any) -> dict[str, Any]:
     **_facts(
         _LEAST_CNN,
         _UNPADDED,
+        "Section 3.1.3 says that the CRNN contains this CNN; in the figure it has a fourth "
+        "convolution (32, 3 × 3), which this one lacks. The option fourth adds it.",
         published=(
             Published(
                 f"{LIU}, section 4.2",
                 300_000,
                 (3, 128, 128),
                 8,
-                why="The study prints ~300,000, with one digit; padded, and with the fourth "
-                "convolution of the CRNN, it would be 298 624.",
+                why="The study prints ~300,000, with one digit. The options fourth and padding "
+                "together make 298 624, but Figure 1.1 prints three convolutions.",
             ),
         ),
     ),
@@ -117,18 +143,15 @@ def liu_cnn(shape: tuple[int, ...], n_genres: int, options: LiuCnnOptions) -> nn
 
     Convolutions of 4, 8 and 16 filters (11 × 11, 7 × 7, 3 × 3), each with max pooling and dropout;
     dense layers of 128, 128, 64, 32 and 16. For 3 × 128 × 128 and 8 genres the maps are 16 × 12 ×
-    12, and 326 752 parameters are learned.
+    12, and 326 752 parameters are learned; 298 624 with a fourth convolution and padding.
 
     Raises:
-        GenrecoreError: An image below 38 × 38.
+        GenrecoreError: An image below 38 × 38, with padding below 16 × 16.
     """
-    check_image("liu_cnn", shape, least=_LEAST_CNN)
-    maps = nn.Sequential(
-        *_stage(shape[0], 4, 11, options.map_dropout),
-        *_stage(4, 8, 7, options.map_dropout),
-        *_stage(8, 16, 3, options.map_dropout),
-    )
-    n_maps = 16 * _left(shape[1], 11, 7, 3) * _left(shape[2], 11, 7, 3)
+    stages = _STAGES if options.fourth else _STAGES[:3]
+    check_image("liu_cnn", shape, least=_LEAST_PADDED if options.padding else _LEAST_CNN)
+    maps = _maps(shape[0], stages, options, options.map_dropout)
+    n_maps = stages[-1][0] * _left(shape[1], stages, options) * _left(shape[2], stages, options)
     dense = _dense(n_maps, (128, 128, 64, 32, 16), n_genres, options.dropout)
     return nn.Sequential(maps, nn.Flatten(), *dense)
 
@@ -175,22 +198,19 @@ def liu_crnn(shape: tuple[int, ...], n_genres: int, options: LiuCrnnOptions) -> 
     """From images (batch, channels, bins, frames) to logits (batch, n_genres); see `LiuRecurrent`.
 
     Convolutions of 4, 8, 16 and 32 filters (11 × 11, 7 × 7, 3 × 3, 3 × 3), each with max pooling;
-    two GRUs; dense layers of 128, 128, 64, 32 and 16. For 3 × 128 × 128 and 8 genres the GRUs read
-    5 steps of 160, and 1 008 544 parameters are learned.
+    batch normalisation; two GRUs; dense layers of 128, 128, 64, 32 and 16. For 3 × 128 × 128 and 8
+    genres the GRUs read 5 steps of 160, and 1 008 608 parameters are learned.
 
     Raises:
-        GenrecoreError: An image below 78 × 78, of which the GRUs would read a single step.
+        GenrecoreError: An image below 78 × 78, with padding below 32 × 32, of which the GRUs would
+            read a single step.
     """
-    check_image("liu_crnn", shape, least=_LEAST_CRNN)
-    maps = nn.Sequential(
-        *_stage(shape[0], 4, 11, 0.0)[:-1],
-        *_stage(4, 8, 7, options.map_dropout),
-        *_stage(8, 16, 3, options.map_dropout),
-        *_stage(16, 32, 3, options.map_dropout),
-    )
-    n_features = 32 * _left(shape[1], 11, 7, 3, 3)
+    check_image("liu_crnn", shape, least=2 * _LEAST_PADDED if options.padding else _LEAST_CRNN)
+    maps = _maps(shape[0], _STAGES, options, 0.0)
+    n_filters = _STAGES[-1][0]
+    n_features = n_filters * _left(shape[1], _STAGES, options)
     dense = _dense(options.hidden, (128, 128, 64, 32, 16), n_genres, options.dropout)
-    return LiuRecurrent(maps, n_features, options, dense)
+    return LiuRecurrent(maps, n_filters, n_features, options, dense)
 
 
 @MODELS.register(
@@ -227,7 +247,8 @@ def liu_dcrnn(shape: tuple[int, ...], n_genres: int, options: LiuDcrnnOptions) -
     check_image("liu_dcrnn", shape, least=_LEAST_ROUTES)
     routes = LiuRoutes(shape[0], options.map_dropout)
     dense = _dense(options.hidden, (64, 32), n_genres, options.dropout)
-    return LiuRecurrent(routes, routes.n_filters * (shape[1] // 2), options, dense)
+    n_features = routes.n_filters * (shape[1] // 2)
+    return LiuRecurrent(routes, routes.n_filters, n_features, options, dense)
 
 
 class LiuRoutes(nn.Module):
@@ -261,14 +282,20 @@ class LiuRoutes(nn.Module):
 
 
 class LiuRecurrent(nn.Module):
-    """Two GRUs, each with dropout, that read maps (batch, filters, bands, steps) in the order of
-    their steps, and dense layers on the last step."""
+    """Two GRUs, each with dropout, that read maps (batch, filters, bands, steps), normalised over
+    the batch, in the order of their steps, and dense layers on the last step."""
 
     def __init__(
-        self, maps: nn.Module, n_features: int, options: _GruOptions, dense: list[nn.Module]
+        self,
+        maps: nn.Module,
+        n_filters: int,
+        n_features: int,
+        options: _TwoGruOptions,
+        dense: list[nn.Module],
     ) -> None:
         super().__init__()
         self.maps = maps
+        self.normalised = nn.BatchNorm2d(n_filters) if options.batch_norm else nn.Identity()
         self.recurrent = GruLayer(
             n_features, options.hidden, 2, batch_first=True, dropout=options.gru_dropout
         )
@@ -277,7 +304,8 @@ class LiuRecurrent(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (batch, n_genres) of images (batch, channels, bins, frames)."""
-        steps = self.maps(image).permute(0, 3, 2, 1).flatten(2)  # (batch, steps, bands · filters)
+        maps = self.normalised(self.maps(image))
+        steps = maps.permute(0, 3, 2, 1).flatten(2)  # (batch, steps, bands · filters)
         outputs, _ = self.recurrent(steps)
         return self.dense(self.dropout(outputs[:, -1]))
 
@@ -295,15 +323,24 @@ def _initialised(layer: nn.Conv2d | nn.Linear) -> nn.Module:
     return layer
 
 
-def _stage(n_in: int, n_out: int, kernel: int, dropout: float) -> list[nn.Module]:
-    """Convolution without padding, max pooling (2, 2), dropout."""
-    return [*_convolution(n_in, n_out, kernel), nn.MaxPool2d(2), nn.Dropout(dropout)]
+def _maps(
+    n_channels: int, stages: _Stages, options: _MapOptions, first_dropout: float
+) -> nn.Sequential:
+    """Stages of convolution, max pooling (2, 2) and dropout."""
+    layers: list[nn.Module] = []
+    for k, (n_filters, kernel) in enumerate(stages):
+        padding = kernel // 2 if options.padding else 0
+        layers += [*_convolution(n_channels, n_filters, kernel, padding), nn.MaxPool2d(2)]
+        share = options.map_dropout if k else first_dropout
+        layers += [nn.Dropout(share)] if share else []
+        n_channels = n_filters
+    return nn.Sequential(*layers)
 
 
-def _left(size: int, *kernels: int) -> int:
-    """Of an axis, after a stage of each kernel."""
-    for kernel in kernels:
-        size = (size - kernel + 1) // 2
+def _left(size: int, stages: _Stages, options: _MapOptions) -> int:
+    """Of an axis, after all stages."""
+    for _, kernel in stages:
+        size = (size if options.padding else size - kernel + 1) // 2
     return size
 
 

@@ -186,10 +186,10 @@ def test_the_table_of_a_study_fills_the_form_in(store: Path, tmp_path: Path) -> 
     again(app, **{"fma_small.folder": str(tmp_path)})  # an empty folder, where no run could begin
     assert app.error
     assert app.button(key="queue").disabled
-    again(app, dataset="demo")
+    again(app, dataset="demo", split="by_artist")
     assert "**16 runs**" in words(app)
     line = app.code[-1].value.replace("\\\n", "")
-    assert "--model cnn,dcnn,crnn,dcrnn" in line
+    assert "--model liu_cnn,liu_dcnn,liu_crnn,liu_dcrnn" in line
     assert "--batch-size 4,16,32,64" in line
 
 

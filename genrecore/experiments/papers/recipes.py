@@ -254,7 +254,7 @@ def find_sweep(name: str) -> tuple[Study, Sweep]:
 def sweep_values(name: str) -> dict[str, Any]:
     """Dotted fields that all runs of a table share. Imports torch."""
     study, sweep = find_sweep(name)
-    return _group_values(study, sweep.group, "published") | dict(sweep.values)
+    return _group_values(study, study.row(sweep.rows[0][0]).group, "published")
 
 
 def sweep_source(name: str) -> str:

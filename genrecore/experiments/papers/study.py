@@ -12,6 +12,7 @@ import importlib.resources
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
+from math import prod
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -109,14 +110,14 @@ class RowChoice(Marked):
 
 
 class Sweep(_Record):
-    """A table of the study that varies settings, for `genrecore sweep --table`.
+    """A table of the study that varies settings, for `genrecore sweep --table`: some of its rows,
+    as published.
 
     Attributes:
         name: Unique among all studies.
         source: The table's number in the study.
-        group: Its runs have the input and the published settings of this group's rows.
-        values: Further dotted fields that all its runs share.
-        grids: What varies, by dotted field; several where the table is not a full product.
+        rows: Its rows, all of one group; several lists where the table is not a full product of its
+            values, each of which is one.
         published: What the study prints in it, in a sentence.
         notes: What the study leaves open and what we chose, in sentences.
     """
@@ -124,9 +125,7 @@ class Sweep(_Record):
     name: str
     title: str
     source: str
-    group: str
-    values: Mapping[str, Any] = Field(default_factory=dict)
-    grids: tuple[Mapping[str, list[Any]], ...]
+    rows: tuple[tuple[str, ...], ...]
     published: str
     notes: tuple[str, ...]
 
@@ -318,16 +317,43 @@ class Study(_Record):
         rows = {row.name for row in self.rows}
         if len(self.systems) < len(self.rows) + len(self.choices):
             raise ValueError("a row or choice is there twice")
-        unknown = {row.group for row in self.rows} | {sweep.group for sweep in self.sweeps}
+        unknown = {row.group for row in self.rows}
         unknown |= {group for setting in self.settings for group in setting.groups}
         unknown -= self.groups.keys()
-        unknown |= {name for choice in self.choices for name in choice.among} - rows
+        named = {name for choice in self.choices for name in choice.among}
+        named |= {name for sweep in self.sweeps for names in sweep.rows for name in names}
+        unknown |= named - rows
         systems = {number.system for number in self.numbers if number.system}
         systems |= {name for figure in self.figures for name in figure.systems}
         unknown |= systems - self.systems.keys()
         if unknown:
             raise ValueError(f"there is no row, choice or group {min(unknown)!r}")
         return self
+
+    @model_validator(mode="after")
+    def _check_sweeps(self) -> Study:
+        for sweep in self.sweeps:
+            rows = [[self.row(name) for name in names] for names in sweep.rows]
+            if len({row.group for part in rows for row in part}) != 1:
+                raise ValueError(f"{sweep.name}: its rows are of several groups")
+            for part, grid in zip(rows, self.grids(sweep), strict=True):
+                if any(row.values.keys() != grid.keys() for row in part) or len(part) != prod(
+                    len(values) for values in grid.values()
+                ):
+                    raise ValueError(f"{sweep.name}: {part[0].name}, … are not a full product")
+        return self
+
+    def grids(self, sweep: Sweep) -> list[dict[str, list[Any]]]:
+        """What varies in a table, values by dotted field; several where it is no full product."""
+        grids = []
+        for names in sweep.rows:
+            grid: dict[str, list[Any]] = {}
+            for name in names:
+                for dotted, value in self.row(name).values.items():
+                    if value not in grid.setdefault(dotted, []):
+                        grid[dotted].append(value)
+            grids.append(grid)
+        return grids
 
     def row(self, name: str) -> StudyRow:
         """The row of this name.

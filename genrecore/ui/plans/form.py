@@ -93,7 +93,7 @@ def _table_part() -> str:
         with st.expander("What the study prints, what it leaves open, and what is chosen here"):
             st.markdown(f"**{plain(f'{study.citation}, {sweep.source}')}**")
             st.markdown("\n".join(f"- {plain(t)}" for t in (sweep.published, *sweep.notes)))
-        if len(sweep.grids) > 1:
+        if len(sweep.rows) > 1:
             st.caption(
                 "This table is not every combination of its values, so this form covers only a "
                 f"part of it. The whole table: `genrecore sweep --table {table}`"
@@ -103,9 +103,12 @@ def _table_part() -> str:
 
 def _fill_in(table: str) -> None:
     # What further grids add is trained only from the table as it stands.
-    grid = {key: list(values) for key, values in find_sweep(table)[1].grids[0].items()}
+    study, sweep = find_sweep(table)
+    grid = study.grids(sweep)[0]
+    alike = {key: values[0] for key, values in grid.items() if len(values) == 1}
+    grid = {key: values for key, values in grid.items() if key not in alike}
     models = [str(name) for name in grid.pop("model", [])]
-    fill_in(({"model": models[0]} if models else {}) | sweep_values(table))
+    fill_in(({"model": models[0]} if models else {}) | sweep_values(table) | alike)
     choose("models", models)
     choose("vary", list(grid))
     for dotted, values in grid.items():
