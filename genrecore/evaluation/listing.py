@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation.kept_scores import ACCURACY, read_scores
 from genrecore.store.files import Unreadable
 from genrecore.store.run import AT_REST, LIVE, Run, store_dir
 from genrecore.store.runs import summaries
+from genrecore.store.scores import ACCURACY, read_scores
 from genrecore.store.summaries import Summary
 
 _TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch

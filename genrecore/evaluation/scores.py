@@ -16,10 +16,10 @@ from genrecore.data import splits
 from genrecore.data.clips import same_names
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
-from genrecore.evaluation.kept_scores import keep_scores, read_scores
 from genrecore.evaluation.metrics import METRICS
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs, each_readable
+from genrecore.store.scores import keep_scores, read_scores
 
 ENOUGH_CLIPS = 20
 """An accuracy on fewer test clips says too little for a run to be proposed before others."""

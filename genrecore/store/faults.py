@@ -22,20 +22,25 @@ _faults: dict[Path, tuple[Stamps, Unreadable | None]] = {}
 _MOST_FAULTS = 20_000
 
 
-def stamp(path: str | Path) -> tuple[int, ...]:
-    """(time of change in ns, size, inode, mode) of a file; empty where there is none."""
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):
-        return ()
-    return facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode
+def stamps_of(folder: Path, *names: str) -> Stamps:
+    """(time of change in ns, size, inode, mode) of each of these files of a folder; empty where
+    there is none."""
+    start, changes = f"{folder}/", list[tuple[int, ...]]()
+    for name in names:  # in one go, since the first look at a store is at all files of all runs
+        try:
+            facts = os.stat(start + name)
+        except (OSError, ValueError):
+            changes.append(())
+        else:
+            changes.append((facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode))
+    return tuple(changes)
 
 
 def stamps(folder: Path) -> Stamps:
-    """The `stamp` of each file on which depends whether a run can be read and what lists show of
-    it."""
-    typed = (stamp(f"{folder}/{name}")[3:] for name in TYPED)
-    return (*(stamp(f"{folder}/{name}") for name in STAMPED), *typed)
+    """`stamps_of` the files on which depends whether a run can be read and what lists show of it;
+    only the kind of the last ones."""
+    typed = (stamp[3:] for stamp in stamps_of(folder, *TYPED))
+    return (*stamps_of(folder, *STAMPED), *typed)
 
 
 def raise_if_noted(folder: Path, changes: Stamps) -> None:

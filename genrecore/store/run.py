@@ -44,12 +44,11 @@ from typing import TYPE_CHECKING, Any
 from genrecore.config.run import Part, RunConfig, signature, system_signature
 from genrecore.store.about import About, read_about
 from genrecore.store.clocks import boot_id
-from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, note_fault, stamp, stamps
+from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, note_fault, stamps, stamps_of
 from genrecore.store.files import (
     Unreadable,
     open_regular,
     read_bytes,
-    read_json,
 )
 from genrecore.store.locks import LOCK, lock_state
 from genrecore.store.processes import ENDED, is_same_process, living_processes
@@ -191,8 +190,7 @@ class Run:
         if self.summary is not None:
             values = self.summary.values["config"]
             return self.summary.derived("config", lambda: RunConfig.model_validate(values))
-        path = self.folder / CONFIG
-        return _read_config(path, stamp(path))
+        return _read_config(self.folder / CONFIG, stamps_of(self.folder, CONFIG)[0])
 
     @cached_property
     def facts(self) -> Facts:
@@ -208,13 +206,6 @@ class Run:
     def has_weights(self) -> bool:
         """Whether it can classify."""
         return any(os.path.exists(f"{self.folder}/{name}") for name in WEIGHTS)
-
-    @property
-    def kept_scores(self) -> dict[str, Any]:
-        """What `scores.json` holds; empty where there is no such file."""
-        if self.summary is not None:
-            return dict(self.summary.values["scores"])
-        return read_json(self.folder / SCORES)
 
     @cached_property
     def status(self) -> dict[str, Any]:

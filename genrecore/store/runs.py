@@ -30,14 +30,15 @@ from genrecore.store.faults import (
     note_fault,
     noted,
     raise_if_noted,
-    stamp,
     stamps,
+    stamps_of,
 )
 from genrecore.store.files import Unreadable, in_a_sentence, new_folder, write_json
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.processes import ENDED, LEADER
 from genrecore.store.records import RECORDS, check_history, read_record
 from genrecore.store.run import AT_REST, SCORES, SONG, WEIGHTS, Run, store_dir
+from genrecore.store.scores import FORMAT, read_kept
 from genrecore.store.status import STATUS, Status
 from genrecore.store.summaries import Stamps, Summaries, Summary
 from genrecore.store.tables import TABLES, look_at_table
@@ -66,7 +67,7 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
     run, known = Run(folder), dict(zip((*STAMPED, *TYPED), changes, strict=True))
     try:
         for name in (ABOUT, EPOCHS, *TYPED, *_WEIGHT_FILES):
-            facts = known[name] if name in known else stamp(f"{folder}/{name}")
+            facts = known[name] if name in known else stamps_of(folder, name)[0]
             if facts and not stat.S_ISREG(facts[-1]):
                 raise Unreadable(folder / name, "", "it is no regular file")
         _ = run.config
@@ -236,12 +237,11 @@ def unreadable_runs(store: Path | None = None) -> list[Unreadable]:
 
 @lru_cache(maxsize=8)
 def _summaries(store: Path) -> Summaries:
-    return Summaries(store, _all_stamps, _is_run, _summarise)
+    return Summaries(store, f"scores {FORMAT}", _all_stamps, _is_run, _summarise)
 
 
 def _all_stamps(folder: Path) -> Stamps:
-    others = (stamp(f"{folder}/{name}") for name in (SCORES, *WEIGHTS))
-    return (*stamps(folder), *others)
+    return (*stamps(folder), *stamps_of(folder, SCORES, *WEIGHTS))
 
 
 def _summarise(folder: Path, changes: Stamps) -> dict[str, Any]:
@@ -255,7 +255,7 @@ def _summarise(folder: Path, changes: Stamps) -> dict[str, Any]:
         "origin": run.origin,
         "about": asdict(run.about),
         "warnings": run.warnings,
-        "scores": run.kept_scores,
+        "scores": read_kept(run),
         "is_tested": run.is_tested,
         "has_weights": run.has_weights,
     }

@@ -25,11 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
+
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable, read_bytes, write_bytes
 
 FILE = ".summaries"
-_FORMAT = b"genrecore summaries 1"
+_FORMAT = "genrecore summaries 2"
 """Another number wherever a summary holds something else than before, or means it otherwise."""
 _MOST_BYTES, _MOST_LINE = 2**28, 2**16
 _AT_A_LOOK = 250
@@ -78,6 +80,7 @@ class Summaries:
     def __init__(
         self,
         store: Path,
+        version: str,
         changes: Callable[[Path], Stamps],
         is_run: Callable[[Path], bool],
         summarise: Callable[[Path, Stamps], dict[str, Any]],
@@ -85,12 +88,14 @@ class Summaries:
         """
         Args:
             store: The folder of the runs.
+            version: What is kept with another one is made anew.
             changes: The times of all files of a run folder.
             is_run: Whether a folder is one of a run.
             summarise: The values of a run with these times, as JSON takes them. It raises
                 `Unreadable`.
         """
         self._store, self._lock = store, threading.Lock()
+        self._head = f"{_FORMAT}, {version}".encode()
         self._changes, self._is_run, self._summarise = changes, is_run, summarise
         self._summaries: dict[str, Summary] = {}
         self._is_loaded, self._turn, self._n_unsaved = False, 0, 0
@@ -105,14 +110,16 @@ class Summaries:
             if not self._is_loaded:
                 self._summaries, self._is_loaded = self._load(), True
             names.sort(reverse=True)
+            settled_ns = time.time_ns() - _SETTLED_NS
             turn = self._turn if self._turn < len(names) else 0
             self._turn = turn + _AT_A_LOOK
             summaries = {}
             for number, name in enumerate(names):
                 summary = self._summaries.get(name)
                 in_turn = turn <= number < self._turn
-                if summary is None or in_turn or not _is_unchanged(summary):
-                    summary = self._check(self._store / name, summary)
+                stamp = _folder_stamp(f"{self._store}/{name}", settled_ns)
+                if summary is None or in_turn or not stamp or summary.folder_stamp != stamp:
+                    summary = self._check(self._store / name, summary, stamp)
                 if summary is not None:
                     summaries[name] = summary
             self._n_unsaved += len(self._summaries.keys() - summaries.keys())
@@ -121,9 +128,10 @@ class Summaries:
                 self._save()
             return list(summaries.values())
 
-    def _check(self, folder: Path, known: Summary | None) -> Summary | None:
+    def _check(
+        self, folder: Path, known: Summary | None, folder_stamp: tuple[int, int] | None
+    ) -> Summary | None:
         """The summary of a run, made anew where a file changed; None where it is no run."""
-        stamp = _folder_stamp(folder)
         changes = self._changes(folder)
         number = hash(changes)  # of integers: the same in every process
         if known is None or known.changes != number:
@@ -135,22 +143,22 @@ class Summaries:
                 self._n_unsaved += known.is_lasting
             except Unreadable as error:
                 known.fault = error
-        known.folder_stamp = stamp
+        known.folder_stamp = folder_stamp
         return known
 
     def _load(self) -> dict[str, Summary]:
         summaries = {}
         with contextlib.suppress(OSError, GenrecoreError):
             head, *lines = read_bytes(self._store / FILE, _MOST_BYTES).split(b"\n")
-            for line in lines if head == _FORMAT else ():
+            for line in lines if head == self._head else ():
                 if line[:8] == _check_sum(line[9:]):
-                    name, changes, values = json.loads(line[9:])
+                    name, changes, values = from_json(line[9:])
                     summaries[name] = Summary(self._store / name, changes, values)
         return summaries
 
     def _save(self) -> None:
         """Writes those of readable runs, unless the store is read-only."""
-        lines = [_FORMAT]
+        lines = [self._head]
         for name, summary in self._summaries.items():
             if summary.is_lasting:
                 text = json.dumps([name, summary.changes, summary.values], separators=(",", ":"))
@@ -161,19 +169,14 @@ class Summaries:
             write_bytes(self._store / FILE, b"\n".join(lines))
 
 
-def _folder_stamp(folder: Path) -> tuple[int, int] | None:
-    """(time of change in ns, inode); None where the folder may change and keep this time."""
+def _folder_stamp(folder: str, settled_ns: int) -> tuple[int, int] | None:
+    """(time of change in ns, inode); None where the folder changed after that time, since it may
+    then change once more and keep its time."""
     try:
         facts = os.stat(folder)
     except (OSError, ValueError):
         return None
-    is_settled = time.time_ns() - facts.st_mtime_ns > _SETTLED_NS
-    return (facts.st_mtime_ns, facts.st_ino) if is_settled else None
-
-
-def _is_unchanged(summary: Summary) -> bool:
-    stamp = summary.folder_stamp
-    return stamp is not None and stamp == _folder_stamp(summary.folder)
+    return (facts.st_mtime_ns, facts.st_ino) if facts.st_mtime_ns < settled_ns else None
 
 
 def _check_sum(line: bytes) -> bytes:

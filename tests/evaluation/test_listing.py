@@ -10,12 +10,12 @@ import pytest
 from commands import command, genrecore
 from fake_runs import fake_run
 
-from genrecore.evaluation.kept_scores import read_scores
 from genrecore.evaluation.listing import run_rows, unreadable
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.scores import run_scores
 from genrecore.jobs import actions
 from genrecore.store.run import Run
+from genrecore.store.scores import read_scores
 
 
 @pytest.fixture
