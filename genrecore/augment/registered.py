@@ -93,6 +93,10 @@ class Variants(Protocol):
         """The name of each copy, e.g. `pitch +1`."""
         ...
 
+    def n_samples(self, n_samples: int, k: int) -> int:
+        """The length of copy k of a segment of n_samples."""
+        ...
+
     def apply(self, x: Tensor, k: int) -> Tensor:
-        """Copy k of waves (batch, 1, n_samples), same shape."""
+        """Copy k of waves (batch, 1, n_samples), of its own length."""
         ...

@@ -53,6 +53,9 @@ class PitchVariants(Configured[PitchVariantsOptions]):
     def labels(self) -> list[str]:
         return [f"pitch {value:+g}" for value in self._semitones]
 
+    def n_samples(self, n_samples: int, k: int) -> int:
+        return n_samples
+
     def apply(self, x: Tensor, k: int) -> Tensor:
         return effects.pitch_shift(x[:, 0], [self._semitones[k]] * len(x))[:, None]
 
@@ -70,6 +73,12 @@ class TempoVariantsOptions(Options):
         description="A copy each, with commas between: 0.93 is slower and 1.07 faster than 1",
         max_length=200,
         coerce_numbers_to_str=True,
+    )
+    whole: bool = Field(
+        False,
+        title="Whole",
+        description="A copy is as long as it becomes, instead of as long as its segment; for "
+        "features of one size, such as images with a fixed number of frames",
     )
 
     @field_validator("factors")
@@ -90,16 +99,23 @@ class TempoVariants(Configured[TempoVariantsOptions]):
     """Copies of every training segment, each so many times as fast, at the same pitch.
 
     As the source: 0.93 and 1.07. Ours changes segments, as librosa.effects.time_stretch does, and
-    keeps their length: faster music is followed by zeros, slower music is cut at the end.
+    by default keeps their length: faster music is followed by zeros, slower music is cut at the
+    end. With the option whole nothing is added and nothing is cut, and an image of a fixed number
+    of frames shows all of the copy, as the source's images of whole files do.
     """
 
     @property
     def labels(self) -> list[str]:
-        return [f"tempo {value:g}" for value in self._factors]
+        length = ", whole" if self.options.whole else ""
+        return [f"tempo {value:g}{length}" for value in self._factors]
+
+    def n_samples(self, n_samples: int, k: int) -> int:
+        return round(n_samples / self._factors[k]) if self.options.whole else n_samples
 
     def apply(self, x: Tensor, k: int) -> Tensor:
         stretched = effects.time_stretch(x[:, 0], [self._factors[k]] * len(x))
-        return torch.stack([effects.fitted(wave, x.shape[-1]) for wave in stretched])[:, None]
+        n_samples = self.n_samples(x.shape[-1], k)
+        return torch.stack([effects.fitted(wave, n_samples) for wave in stretched])[:, None]
 
     @property
     def _factors(self) -> list[float]:

@@ -51,10 +51,11 @@ class Features:
 @dataclass(frozen=True)
 class Variant:
     """A changed copy of every segment: `key` names it for the cache, `apply` changes waves
-    (batch, 1, samples)."""
+    (batch, 1, samples) to waves of `n_samples`."""
 
     key: list[Any]
     apply: Callable[[Tensor], Tensor]
+    n_samples: int
 
 
 def compute(
@@ -69,7 +70,8 @@ def compute(
     Args:
         corpus: The decoded clips.
         config: A resolved configuration (its segments and feature are used).
-        feature: The front end that `config` names, on the device that shall compute.
+        feature: The front end that `config` names, for waves as long as the segments or their
+            variant, on the device that shall compute.
         report: Called as `report(phase, done, total)`.
         variant: What is done to the waves before.
 

@@ -99,13 +99,15 @@ class ResolvedConfig:
         """How recordings are cut into segments."""
         return Segmenter.from_config(self.config)
 
-    def front_end(self, shape: tuple[int, ...] = ()) -> Any:
+    def front_end(self, shape: tuple[int, ...] = (), n_samples: int = 0) -> Any:
         """The module that computes the feature.
 
         Args:
             shape: Of one image or row that the dataset gives; empty for waves.
+            n_samples: Of a wave; 0 is the length of a segment.
         """
-        rate_and_length = (self.config.audio.sample_rate_hz, self.segmenter.n_samples)
+        length = n_samples or self.segmenter.n_samples
+        rate_and_length = (self.config.audio.sample_rate_hz, length)
         arguments = (shape,) if shape else rate_and_length
         return self.feature.thing(self.feature.options, *arguments)
 

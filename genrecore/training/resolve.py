@@ -23,6 +23,7 @@ from genrecore.store.allowed import expanded
 from genrecore.store.files import is_regular_file
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.parts import MEDIA, ResolvedConfig, augments, fits, takes
+from genrecore.training.sources import copies_of
 
 _STAGES = ("variants", "wave", "image", "batch")
 
@@ -136,6 +137,25 @@ def _check_augmentations(resolved: ResolvedConfig) -> None:
         reason = augments(augmentation.facts.on, resolved.medium, resolved.feature.name)
         if reason:
             raise UsageError(f"The augmentation {augmentation.name} {reason}.")
+    _check_lengths(resolved)
+
+
+def _check_lengths(resolved: ResolvedConfig) -> None:
+    """Copies of another length must become features of the same size as their segments."""
+    lengths = {copy.n_samples for copy in copies_of(resolved)} - {resolved.segmenter.n_samples}
+    if not lengths:
+        return
+    try:
+        with torch.device("meta"):
+            shapes = [resolved.front_end(n_samples=n).output_shape for n in (0, *sorted(lengths))]
+    except GenrecoreError:  # which `check_network` explains
+        return
+    if any(shape != shapes[0] for shape in shapes):
+        raise UsageError(
+            f"Whole copies of another tempo need a feature of one size at any length; "
+            f"{resolved.feature.name} makes {shapes[0]} of a segment and {shapes[1]} of a copy. "
+            "Set its frames (feature.frames), or leave whole out."
+        )
 
 
 def _check_classical(resolved: ResolvedConfig) -> None:

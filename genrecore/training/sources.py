@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -116,17 +117,30 @@ class ComputedFeatures(Source):
         self.inputs = Inputs(corpus, resolved, feature, segments, device)
         self._changes = Chain(resolved.augment, "wave", corpus.sample_rate_hz)
         self._copies = copies_of(resolved)
+        self._front_ends = [front_end_of(copy, resolved, feature, device) for copy in self._copies]
 
     @torch.no_grad()
     def features(self, index: Tensor, generator: torch.Generator | None = None) -> Features:
         inputs = self.inputs.read(index, generator)
-        for k, copy in enumerate(self._copies, start=1):
+        longer = []  # or shorter
+        for k, (copy, front_end) in enumerate(zip(self._copies, self._front_ends, strict=True), 1):
             of_copy = (index // self.inputs.n == k).nonzero()[:, 0].to(self._device)
-            if len(of_copy):
+            if len(of_copy) and front_end is self._feature:
                 inputs[of_copy] = copy.apply(inputs[of_copy])
+            elif len(of_copy):
+                longer.append((of_copy, front_end, copy.apply(inputs[of_copy])))
+        features = self._computed(self._feature, inputs, generator)
+        for of_copy, front_end, waves in longer:
+            features = features.contiguous()  # its channels may share their memory
+            features[of_copy] = self._computed(front_end, waves, generator)
+        return features
+
+    def _computed(
+        self, front_end: nn.Module, inputs: Tensor, generator: torch.Generator | None
+    ) -> Any:
         if generator is not None:
             inputs = self._changes(inputs, generator)
-        batches = [self._feature(batch) for batch in inputs.split(self.most)]
+        batches = [front_end(batch) for batch in inputs.split(self.most)]
         if isinstance(batches[0], tuple):
             return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
         return torch.cat(batches) if len(batches) > 1 else batches[0]
@@ -210,7 +224,12 @@ def sources(
     computes_anew = changes_waves(resolved)
     if facts.cached:
         variants = (None,) if computes_anew else (None, *copies)
-        caches = [feature_cache.compute(corpus, config, feature, report, copy) for copy in variants]
+        caches = [
+            feature_cache.compute(
+                corpus, config, front_end_of(copy, resolved, feature, device), report, copy
+            )
+            for copy in variants
+        ]
         cached = CachedFeatures(caches, device)
         if not computes_anew:
             return cached, cached
@@ -238,16 +257,29 @@ def changes_waves(resolved: ResolvedConfig) -> bool:
 
 def copies_of(resolved: ResolvedConfig) -> list[Variant]:
     """The changed copies that join every training segment."""
-    rate = resolved.config.audio.sample_rate_hz
+    rate, n_samples = resolved.config.audio.sample_rate_hz, resolved.segmenter.n_samples
     copies: list[Variant] = []
     for part in resolved.augment:
         if part.facts.on == "variants":
             augmentation = part.thing(part.options, rate)
             copies += [
-                Variant([part.name, label], partial(augmentation.apply, k=k))
+                Variant(
+                    [part.name, label],
+                    partial(augmentation.apply, k=k),
+                    augmentation.n_samples(n_samples, k),
+                )
                 for k, label in enumerate(augmentation.labels)
             ]
     return copies
+
+
+def front_end_of(
+    copy: Variant | None, resolved: ResolvedConfig, feature: nn.Module, device: str
+) -> nn.Module:
+    """The front end of a changed copy: that of its segments, or one for its own length."""
+    if copy is None or copy.n_samples == resolved.segmenter.n_samples:
+        return feature
+    return resolved.front_end(n_samples=copy.n_samples).to(device)
 
 
 def _resident(rows: Tensor, device: str) -> Tensor:

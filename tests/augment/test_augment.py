@@ -196,6 +196,21 @@ def test_copies_are_what_their_labels_say() -> None:
     assert augmentation("pitch_variants", semitones=2).labels == ["pitch +2"]
 
 
+def test_whole_copies_are_as_long_as_they_become_and_lose_nothing() -> None:
+    x = tone(1000.0, 22_051)
+    x[..., -2_000:] *= 3.0  # its end is louder
+    whole = augmentation("tempo_variants", factors="0.93, 1.07", whole=True)
+    cut = augmentation("tempo_variants", factors="0.93, 1.07")
+    assert whole.labels == ["tempo 0.93, whole", "tempo 1.07, whole"]
+    for k, factor in enumerate((0.93, 1.07)):
+        copy = whole.apply(x, k)
+        assert copy.shape[-1] == whole.n_samples(22_051, k) == round(22_051 / factor)
+        assert cut.apply(x, k).shape[-1] == cut.n_samples(22_051, k) == 22_051
+        n = min(copy.shape[-1], 22_051)
+        assert torch.equal(copy[..., :n], cut.apply(x, k)[..., :n])
+        assert copy[..., -1_000:].abs().max() > 2.0 * copy[..., :10_000].abs().max()
+
+
 @pytest.mark.parametrize("text", ["", "1,,2", "one", "0", "1, 1", "nan", "25", "1;2", "1," * 17])
 def test_copies_that_cannot_be_read_are_refused(text) -> None:
     with pytest.raises(UsageError, match=r"expected 1 to 16 different numbers from -24 to 24"):

@@ -15,6 +15,7 @@ import torch
 from conftest import MEASURED, trained
 from safetensors.torch import load_file
 
+from genrecore.audio.effects import time_stretch
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
@@ -23,6 +24,7 @@ from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.pooling import clip_proba
 from genrecore.features import cache as feature_cache
+from genrecore.features.log_mel import LogMel, LogMelOptions
 from genrecore.inference import loaded as inference
 from genrecore.store import cache, runs
 from genrecore.store.progress import Phase, Stopped
@@ -122,6 +124,36 @@ def test_variants_multiply_the_training_set_and_only_that(tiny: Tiny, store: Pat
     )
     computed, _ = fresh.training(index.reshape(5, n)[:, 0], numbers(0))
     torch.testing.assert_close(computed, copies, atol=1e-3, rtol=0)  # rounding of batches
+
+
+def test_whole_copies_are_drawn_from_their_first_to_their_last_second(
+    tiny: Tiny, store: Path
+) -> None:
+    values = {"augment.tempo_variants.whole": True, "feature.frames": 37, "feature.channels": 3}
+    config = tiny(augment="tempo_variants", **values)
+    examples, prepared, feature = examples_of(config)
+    n = len(examples.in_split("train"))
+    index = examples.trained_on().reshape(3, n)[:, 1]  # a segment and its two copies
+    copies, _ = examples.training(index, numbers(0))
+    segment = examples.segments.loc[[int(index[0])]]
+    read = feature_cache.reader(prepared.corpus, config, feature)
+    wave = read(*(torch.tensor(segment[name].to_numpy()) for name in ("start", "n_samples")))[0, 0]
+    options = LogMelOptions(**config.feature.options)
+    for copy, factor in zip(copies[1:], (0.93, 1.07), strict=True):
+        (stretched,) = time_stretch(wave[None], [factor])
+        front_end = LogMel(options, config.audio.sample_rate_hz, len(stretched))
+        expected = front_end(stretched[None, None])[0]
+        torch.testing.assert_close(copy, expected, atol=1e-3, rtol=0)  # rounding of batches
+    # Under an online augmentation they are computed instead of read, and are the same copies.
+    online = {"augment": "tempo_variants,gain", "augment.gain.p": 1e-9}
+    fresh, _, _ = examples_of(configuration.with_values(config, online | values))
+    computed, _ = fresh.training(index, numbers(0))
+    torch.testing.assert_close(computed, copies, atol=1e-3, rtol=0)
+    assert trained(config, store).state == "done"
+    for feature in ("log_mel", "waveform+stft"):
+        unfit = {"feature": feature, "model": "cnn" if feature == "log_mel" else "rescnn_1d2d"}
+        with pytest.raises(UsageError, match="need a feature of one size at any length"):
+            tiny(augment="tempo_variants", **unfit, **{"augment.tempo_variants.whole": True})
 
 
 def test_mixup_mixes_features_and_targets_alike(tiny: Tiny) -> None:
