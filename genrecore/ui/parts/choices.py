@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from genrecore.words import thousands
 
 T = TypeVar("T")
-# A browser that is told a new address while it asks for the next run may ask with the old one. So
-# does a person who goes back, but Back changes no widget: a run that began with the change of one
-# is late, however long it took. Of another run with the old address nobody can tell; within this
-# time it counts as late, afterwards as Back.
+# A browser that is told a new address while it asks for the next run may ask with the old one; so
+# does a person who clicks a link. A run that began with the change of a widget is late, one that
+# began with Back is not. Any other is late if it began so soon after the run before had ended.
 _LATE_S = 3.0
 MOST_OPTIONS = 300
 """Offered at once by a list to choose from."""
@@ -33,9 +33,9 @@ def chosen(name: str) -> str:
     """What the URL says under this name; empty where it says nothing."""
     text = st.query_params.get(name, "")
     last = _choices().get(name)
+    st.session_state["_last_sign"] = time.monotonic()
     if last is not None and text in last.instead_of:
-        if last.is_recent:
-            _write(name, last.text)
+        _write(name, last.text)
         return last.text
     return text
 
@@ -51,7 +51,7 @@ def choose(name: str, value: str | Sequence[str]) -> None:
     _pins().pop(name, None)
     last = _choices().get(name)
     replaced = {st.query_params.get(name, ""), *(last.instead_of | {last.text} if last else ())}
-    _choices()[name] = _Choice(text, frozenset(replaced - {text}), time.monotonic())
+    _choices()[name] = _Choice(text, frozenset(replaced - {text}))
     _write(name, text)
 
 
@@ -91,11 +91,6 @@ class _Choice:
 
     text: str
     instead_of: frozenset[str]
-    at: float
-
-    @property
-    def is_recent(self) -> bool:
-        return time.monotonic() - self.at < _LATE_S
 
 
 def _choices() -> dict[str, _Choice]:
@@ -112,14 +107,23 @@ def _edit(name: str, text: str) -> None:
 
 def _settle() -> None:
     """As a run of the page begins: choices that the address lacks because it is late are written
-    into it again; those that the browser knows, or that a person went back from, are forgotten."""
+    into it again; those that a person went back from are forgotten."""
     edited = bool(st.session_state.pop("_edited", None))
+    context = get_script_run_ctx()
+    went_back = context is not None and context.is_history_navigation
     for name, choice in list(_choices().items()):
-        is_late = st.query_params.get(name, "") in choice.instead_of
-        if is_late and (edited or choice.is_recent):
+        if st.query_params.get(name, "") not in choice.instead_of:
+            continue
+        if edited or (_begins_soon() and not went_back):
             _write(name, choice.text)
-        elif not choice.is_recent:
+        else:
             del _choices()[name]
+
+
+def _begins_soon() -> bool:
+    """Whether this run begins so soon after the one before that the browser may have asked for it
+    before it knew what that one had changed; asked before the run reads a choice."""
+    return time.monotonic() - float(st.session_state.get("_last_sign", -_LATE_S)) < _LATE_S
 
 
 def _write(name: str, text: str) -> None:
@@ -164,23 +168,41 @@ def set_widget(key: str, value: Any) -> None:
     was_drawn = key in keys or key in st.session_state.get("_drawn_before", ())
     keys.add(key)
     before = st.session_state.get(key)
-    if was_drawn and before != value:
-        _replaced()[key] = before, time.monotonic()
     if not was_drawn or before != value:
         st.session_state[key] = value
+    if was_drawn and before != value:
+        _replaced()[key] = before
+    else:  # the browser knows what was set
+        _replaced().pop(key, None)
+    _known()[key] = value
 
 
-def _replaced() -> dict[str, tuple[Any, float]]:
-    """The value that each widget had before it was last set, and when that was."""
-    values: dict[str, tuple[Any, float]] = st.session_state.setdefault("_replaced", {})
+def _replaced() -> dict[str, Any]:
+    """The value before of each widget that was set and of which the browser may not know yet."""
+    values: dict[str, Any] = st.session_state.setdefault("_replaced", {})
     return values
 
 
-def _is_echo(key: str) -> bool:
-    """Whether a widget that was set just now has its old value again: a browser that asks for the
-    next run before it hears of the new value sends the old one, as if a person had chosen it."""
-    before, at = _replaced().get(key, (None, -_LATE_S))
-    return time.monotonic() - at < _LATE_S and st.session_state.get(key) == before
+def _known() -> dict[str, Any]:
+    """The value of each widget as it was last set or changed."""
+    values: dict[str, Any] = st.session_state.setdefault("_known", {})
+    return values
+
+
+def _is_changed(key: str) -> bool:
+    """Whether a person has changed a widget that reports a change.
+
+    Nobody has where it reports the value that is known: so does a slider of epochs that has just
+    gone for one of more epochs. Nor where it was set and has its old value again: a browser that
+    asks for the next run before it hears of the new value sends the old one.
+    """
+    value = st.session_state.get(key)
+    if key in _known() and _known()[key] == value:
+        return False
+    if key in _replaced() and _replaced()[key] == value and _begins_soon():
+        return False
+    _known()[key] = value
+    return True
 
 
 def bound(
@@ -220,7 +242,7 @@ def bound(
     set_widget(key, None if empty is not None and value == empty else value)
 
     def write() -> None:
-        if _is_echo(key):
+        if not _is_changed(key):
             return
         picked = st.session_state.get(key)
         picked = empty if picked is None else picked
