@@ -143,10 +143,9 @@ def run_ids(store: Path | None = None) -> list[str]:
 
 def _row_as_written(summary: Summary) -> RunRow:
     """The row of a run with the state in its file."""
-    run, status = Run.summarised(summary), summary.values["status"]
-    facts = run.facts
-    state = str(status.get("state", "queued"))
-    best, left_s = status.get("best_valid_accuracy"), status.get("time_left_s")
+    run, course = Run.summarised(summary), summary.values["course"]
+    facts, state = run.facts, course["state"]
+    best, left_s = course["best_valid_accuracy"], course["time_left_s"]
     accuracy, low, high = _test_accuracy(run)
     return RunRow(
         run_id=run.run_id,
@@ -160,8 +159,8 @@ def _row_as_written(summary: Summary) -> RunRow:
         fold=facts.fold,
         marks=", ".join(run.warnings),
         badge=run.badge,
-        epoch=int(status.get("epoch") or 0),
-        n_epochs=int(status.get("n_epochs") or run.config.training.epochs),
+        epoch=int(course["epoch"] or 0),
+        n_epochs=course["n_epochs"],
         best=math.nan if best is None else float(best),
         accuracy=accuracy,
         accuracy_low=low,

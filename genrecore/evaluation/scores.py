@@ -166,7 +166,7 @@ def score_row(run: Run) -> dict[str, Any]:
 
 
 def _score_row(run: Run) -> dict[str, Any]:
-    status, facts = run.status, run.facts
+    course, facts = run.course, run.facts
     return run_scores(run) | {
         "run_id": run.run_id,
         "title": run.title,
@@ -174,10 +174,10 @@ def _score_row(run: Run) -> dict[str, Any]:
         "dataset": facts.dataset,
         "split": f"{facts.split}, fold {facts.fold}",
         "split_title": splits.title(facts.split_part, facts.fold),
-        "best_epoch": status.get("best_epoch"),
-        "n_epochs": status.get("epoch"),
-        "train_s": run.worked_s,
-        "n_parameters": status.get("n_parameters"),
+        "best_epoch": course["best_epoch"],
+        "n_epochs": course["epoch"],
+        "train_s": course["worked_s"],
+        "n_parameters": course["n_parameters"],
         "created": run.created,
         "marks": ", ".join(run.warnings),
         "badge": run.badge,

@@ -91,9 +91,10 @@ def ensure_runner(store: Path | None = None) -> None:
     if is_locked(store / RUNNER_LOCK):
         return
     at_rest = FINAL | {"queued"} if paused(store) else FINAL
-    states = each_readable(all_runs(store), lambda run: run.status.get("state"))
+    states = each_readable(all_runs(store), lambda run: run.state)
     if not any(
-        (state in ("queued", "starting") and os.access(run.folder, os.W_OK)) or run.alive
+        (run.status["state"] in ("queued", "starting") and os.access(run.folder, os.W_OK))
+        or run.alive
         for run, state in states
         if state not in at_rest
     ):

@@ -81,6 +81,7 @@ AT_REST = frozenset({*FINAL, "queued"})
 """States that need no living process."""
 
 _STALLED_S = 30.0
+_COURSE = ("state", "epoch", "best_epoch", "best_valid_accuracy", "time_left_s", "n_parameters")
 SCORES, WEIGHTS = "scores.json", ("model.skops", "weights.safetensors")
 SONG = "song.json"
 MARKS: Mapping[str, str] = {
@@ -188,7 +189,7 @@ class Run:
             Unreadable: The file is missing or was written by another version.
         """
         if self.summary is not None:
-            values = self.summary.values["config"]
+            values = self.summary.rest["config"]
             return self.summary.derived("config", lambda: RunConfig.model_validate(values))
         return _read_config(self.folder / CONFIG, stamps_of(self.folder, CONFIG)[0])
 
@@ -213,7 +214,17 @@ class Run:
 
         Like all that follows, it raises `Unreadable` where its file does not fit.
         """
+        if self.summary is not None and self.summary.values["at_rest"]:
+            status: dict[str, Any] = self.summary.rest["status"]
+            return status
         return read_status(self.folder)
+
+    @cached_property
+    def course(self) -> dict[str, Any]:
+        """What lists need of the status: `state, epoch, best_epoch, best_valid_accuracy,
+        time_left_s, n_parameters` or None, `n_epochs` and `worked_s`."""
+        course = {name: self.status.get(name) for name in _COURSE}
+        return course | {"n_epochs": self.n_epochs, "worked_s": self.worked_s}
 
     @cached_property
     def alive(self) -> bool:
@@ -233,7 +244,7 @@ class Run:
     @cached_property
     def state(self) -> str:
         """The written state, or the derived one: stopping, stalled, lost."""
-        known = vars(self).get("status", {}).get("state")
+        known = vars(self).get("course", {}).get("state")
         if known in AT_REST:
             return str(known)
         alive = self.alive  # before the status is read: a run ends by writing, then letting go
@@ -522,7 +533,7 @@ def _prefilled(summary: Summary) -> dict[str, Any]:
     names = ("queue", "origin", "warnings", "is_tested", "has_weights")
     same = {name: values[name] for name in names}
     if values["at_rest"]:  # else it is read together with the lock
-        same["status"] = values["status"]
+        same["course"] = values["course"]
     return same | {
         "summary": summary,
         "facts": Facts(**values["facts"]),

@@ -244,12 +244,11 @@ def _all_stamps(folder: Path) -> Stamps:
     return (*stamps(folder), *stamps_of(folder, SCORES, *WEIGHTS))
 
 
-def _summarise(folder: Path, changes: Stamps) -> dict[str, Any]:
+def _summarise(folder: Path, changes: Stamps) -> tuple[dict[str, Any], dict[str, Any]]:
     run = read_run(folder, changes[: -1 - len(WEIGHTS)])
-    return {
+    listed = {
         "at_rest": run.status["state"] in AT_REST,
-        "status": run.status,
-        "config": run.config.model_dump(exclude_defaults=True),
+        "course": run.course,
         "facts": asdict(run.facts),
         "queue": run.queue,
         "origin": run.origin,
@@ -259,6 +258,7 @@ def _summarise(folder: Path, changes: Stamps) -> dict[str, Any]:
         "is_tested": run.is_tested,
         "has_weights": run.has_weights,
     }
+    return listed, {"status": run.status, "config": run.config.model_dump(exclude_defaults=True)}
 
 
 def _with_noted(summary: Summary) -> Summary:

@@ -2,7 +2,8 @@
 
 In memory, and in the hidden file `.summaries` of the store, which is a cache: it may be deleted or
 damaged at any time, and is then made again. Its first line names its format; each other line is a
-check sum and the JSON of one run. It is written whole under a temporary name once a fiftieth of the
+check sum and twice JSON of one run: what lists need, and the rest, which is read when it is asked
+for. It is written whole under a temporary name once a fiftieth of the
 runs is new, so several processes may write it, a run more costs the same however many there are,
 and nothing stays in it of runs that are gone.
 
@@ -31,7 +32,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable, read_bytes, write_bytes
 
 FILE = ".summaries"
-_FORMAT = "genrecore summaries 2"
+_FORMAT = "genrecore summaries 3"
 """Another number wherever a summary holds something else than before, or means it otherwise."""
 _MOST_BYTES, _MOST_LINE = 2**28, 2**16
 _AT_A_LOOK = 250
@@ -48,7 +49,8 @@ class Summary:
     Attributes:
         folder: The run's.
         changes: Stands for the times of its files.
-        values: What `summarise` returned; nothing of an unreadable run.
+        values: Of the two that `summarise` returned the first; nothing of an unreadable run.
+        rest_text: The other one, as JSON.
         fault: Why the run cannot be read.
         folder_stamp: Of its folder when all its files were looked at; None right after a change.
     """
@@ -56,6 +58,7 @@ class Summary:
     folder: Path
     changes: int
     values: dict[str, Any]
+    rest_text: bytes = b""
     fault: Unreadable | None = None
     folder_stamp: tuple[int, int] | None = None
     _derived: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -65,6 +68,11 @@ class Summary:
         """Whether it is worth keeping: a run at work soon has another one, and whether a run can be
         read depends on who reads."""
         return self.fault is None and bool(self.values.get("at_rest"))
+
+    @property
+    def rest(self) -> dict[str, Any]:
+        """The second of the two that `summarise` returned."""
+        return self.derived("rest", lambda: from_json(self.rest_text))
 
     def derived(self, key: Any, make: Callable[[], T]) -> T:
         """What `make` returns, kept as long as the summary."""
@@ -83,7 +91,7 @@ class Summaries:
         version: str,
         changes: Callable[[Path], Stamps],
         is_run: Callable[[Path], bool],
-        summarise: Callable[[Path, Stamps], dict[str, Any]],
+        summarise: Callable[[Path, Stamps], tuple[dict[str, Any], dict[str, Any]]],
     ) -> None:
         """
         Args:
@@ -91,8 +99,8 @@ class Summaries:
             version: What is kept with another one is made anew.
             changes: The times of all files of a run folder.
             is_run: Whether a folder is one of a run.
-            summarise: The values of a run with these times, as JSON takes them. It raises
-                `Unreadable`.
+            summarise: What lists need of a run with these times, and the rest, both as JSON takes
+                them. It raises `Unreadable`.
         """
         self._store, self._lock = store, threading.Lock()
         self._head = f"{_FORMAT}, {version}".encode()
@@ -139,7 +147,8 @@ class Summaries:
                 return None
             known = Summary(folder, number, {})
             try:
-                known.values = self._summarise(folder, changes)
+                known.values, rest = self._summarise(folder, changes)
+                known.rest_text = _in_json(rest)
                 self._n_unsaved += known.is_lasting
             except Unreadable as error:
                 known.fault = error
@@ -152,8 +161,9 @@ class Summaries:
             head, *lines = read_bytes(self._store / FILE, _MOST_BYTES).split(b"\n")
             for line in lines if head == self._head else ():
                 if line[:8] == _check_sum(line[9:]):
-                    name, changes, values = from_json(line[9:])
-                    summaries[name] = Summary(self._store / name, changes, values)
+                    text, _, rest = line[9:].partition(b"\t")
+                    name, changes, values = from_json(text)
+                    summaries[name] = Summary(self._store / name, changes, values, rest)
         return summaries
 
     def _save(self) -> None:
@@ -161,9 +171,9 @@ class Summaries:
         lines = [self._head]
         for name, summary in self._summaries.items():
             if summary.is_lasting:
-                text = json.dumps([name, summary.changes, summary.values], separators=(",", ":"))
-                if len(text) < _MOST_LINE:
-                    lines.append(_check_sum(text.encode()) + b" " + text.encode())
+                line = _in_json([name, summary.changes, summary.values]) + b"\t" + summary.rest_text
+                if len(line) < _MOST_LINE:
+                    lines.append(_check_sum(line) + b" " + line)
         self._n_unsaved = 0
         with contextlib.suppress(OSError):
             write_bytes(self._store / FILE, b"\n".join(lines))
@@ -177,6 +187,10 @@ def _folder_stamp(folder: str, settled_ns: int) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return (facts.st_mtime_ns, facts.st_ino) if facts.st_mtime_ns < settled_ns else None
+
+
+def _in_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _check_sum(line: bytes) -> bytes:
