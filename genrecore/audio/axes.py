@@ -64,6 +64,8 @@ class Axes:
         silence: What stands for silence: the lowest value, or each row's mean where no value does.
         shown_percent: The percentiles between which colours change.
         note: A sentence that a chart needs; may be empty.
+        colours: Of an image that is drawn in colours, its colour map (256, 3) from 0 to 1; the unit
+            is that of the values before.
     """
 
     title: str
@@ -77,6 +79,7 @@ class Axes:
     silence: Literal["lowest", "row_mean"] = "lowest"
     shown_percent: tuple[float, float] = (0.0, 100.0)
     note: str = ""
+    colours: np.ndarray | None = None
 
     def column_times_s(self, n_columns: int) -> np.ndarray:
         """The middle of each column (n_columns,) in s from the beginning of the sound."""

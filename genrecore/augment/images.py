@@ -4,7 +4,8 @@ Hong, Comparison Among AlexNet, GoogLeNet and ResNet-18 in Automatic Music Genre
 section 2.3, lists flipping, rotating, cutting, scaling, translation and AlexNet's principal
 components of colour as usual and gives no numbers: the ranges here are ours. Each class says what
 it means for a spectrogram, where the axes are time and frequency, not left and up. Where an image
-is moved or turned, what comes in from outside is as quiet as the example's quietest point.
+is moved or turned, what comes in from outside is as quiet as the example's quietest point; of
+colours, it has that of the example's darkest point.
 """
 
 from __future__ import annotations
@@ -247,6 +248,8 @@ def _resampled(x: Tensor, matrix: list[list[Tensor]]) -> Tensor:
     with full_precision(x):
         theta = torch.stack([torch.stack(row, dim=1) for row in matrix], dim=1).to(x.device)
         grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
-        quietest = x.float().amin(dim=(1, 2, 3), keepdim=True)
+        points = x.float().flatten(2)
+        darkest = points.sum(dim=1, keepdim=True).argmin(dim=2, keepdim=True)
+        quietest = points.gather(2, darkest.expand(-1, x.shape[1], -1))[..., None]
         above = functional.grid_sample(x.float() - quietest, grid, align_corners=False)
         return above + quietest

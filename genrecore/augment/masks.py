@@ -52,7 +52,7 @@ class _Mask(Configured[TimeMaskOptions]):
         inside = (positions >= starts[..., None]) & (positions < (starts + widths)[..., None])
         masked = inside.any(dim=1).to(x.device)  # (batch, length)
         masked = masked[:, None, None, :] if self.axis == -1 else masked[:, None, :, None]
-        mean = x.float().mean(dim=(1, 2, 3), keepdim=True)
+        mean = x.float().mean(dim=(2, 3), keepdim=True)
         return torch.where(masked, mean, x.float())
 
 
@@ -60,7 +60,7 @@ class _Mask(Configured[TimeMaskOptions]):
     "time_mask", title="Time mask", source=_PARK, options=TimeMaskOptions, on="image"
 )
 class TimeMask(_Mask):
-    """Some frames replaced by the example's mean.
+    """Some frames replaced by the example's mean, of colours by its mean colour.
 
     As the source, whose features have a mean of zero and are masked with it. There the widest mask
     is a number of frames (100, and at most a share of the recording), here a share of the image.
@@ -73,7 +73,7 @@ class TimeMask(_Mask):
     "frequency_mask", title="Frequency mask", source=_PARK, options=FrequencyMaskOptions, on="image"
 )
 class FrequencyMask(_Mask):
-    """Some neighbouring bands replaced by the example's mean.
+    """Some neighbouring bands replaced by the example's mean, of colours by its mean colour.
 
     As the source, whose features have a mean of zero and are masked with it. There the widest mask
     is 27 of 80 mel bands, here a share of the image.

@@ -169,7 +169,7 @@ def hear(
             part = resolved.feature
             feature = part.thing(part.options, rate, wave.shape[2])
             with hardware.torch_threads(1):
-                heard = feature.to_wave(feature(wave)[0]).numpy()
+                heard = feature.to_wave(feature.values(wave)[0]).numpy()
         else:
             heard = wave[0, 0].numpy()
     with writing(to):

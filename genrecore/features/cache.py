@@ -23,12 +23,14 @@ from genrecore.config.run import RunConfig
 from genrecore.data.corpus import Corpus
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
+from genrecore.features.image import SpectralImage
 from genrecore.store.cache import write_title
 from genrecore.store.files import cache_dir, digest
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 1
+_AFTER = ("channels", "colours")  # options that only say what becomes of a cached row
 _BATCH = 64
 _SAMPLES_AT_ONCE = 2**23
 _LARGE = 2**30  # bytes; a smaller file stays in memory once it was read
@@ -38,14 +40,16 @@ _LARGE = 2**30  # bytes; a smaller file stays in memory once it was read
 class Features:
     """`rows` (n_segments, *shape) float32 and, in the same order, the segment table.
 
-    Where an image's channels are copies of one another, `rows` keeps one; `channels` says how many
-    the network gets. `fetch(index)` has the disk read these rows ahead.
+    Of an image whose channels are copies or colours of one, `rows` keeps that one; `spread` makes
+    what the network gets of rows (batch, *shape), with `channels` channels. `fetch(index)` has the
+    disk read these rows ahead.
     """
 
     rows: Tensor
     segments: pd.DataFrame
-    channels: int = 1
     fetch: Callable[[Tensor], None] = lambda index: None
+    channels: int = 1
+    spread: Callable[[Tensor], Tensor] = lambda rows: rows
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def compute(
         GenrecoreError: A feature that is not a finite number, with the clip's name.
     """
     segments = segments_of(corpus, config, feature)
-    shape, channels = _stored_shape(feature)
+    shape = _stored_shape(feature)
     cut = config.segments
     is_cut = corpus.medium == "audio"
     key = {
@@ -87,7 +91,7 @@ def compute(
         "corpus": corpus.key,
         "segments": [cut.segment_s, cut.overlap] if is_cut else [],
         "feature": config.feature.name,
-        "options": {k: v for k, v in config.feature.options.items() if k != "channels"},
+        "options": {k: v for k, v in config.feature.options.items() if k not in _AFTER},
         "shape": shape,
         "variant": variant.key if variant else None,
     }
@@ -100,14 +104,15 @@ def compute(
 
     final = make_once(cache_dir() / "features" / digest(key), make, report)
     rows, fetch = _map(final / "rows.f32", (len(segments), *shape))
-    return Features(rows, segments, channels, fetch)
+    if isinstance(feature, SpectralImage):
+        return Features(rows, segments, fetch, feature.output_shape[0], feature.spread)
+    return Features(rows, segments, fetch)
 
 
-def _stored_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
-    """The shape of a row in the cache, and how many channels it stands for."""
+def _stored_shape(feature: nn.Module) -> tuple[int, ...]:
+    """The shape of a row in the cache."""
     shape: tuple[int, ...] = tuple(feature.output_shape)  # type: ignore[arg-type]
-    channels = int(getattr(getattr(feature, "options", None), "channels", 1))
-    return ((1, *shape[1:]), channels) if channels > 1 else (shape, 1)
+    return (1, *shape[1:]) if isinstance(feature, SpectralImage) else shape
 
 
 def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
@@ -221,14 +226,14 @@ def _write_rows(
     lengths = torch.tensor(segments["n_samples"].to_numpy())
     read_batch = reader(corpus, config, feature)
     phase = Phase.FEATURES.on(variant.key[-1]) if variant else Phase.FEATURES
-    size, (_, channels) = at_once(corpus.medium, config), _stored_shape(feature)
+    size = at_once(corpus.medium, config)
+    make = feature.values if isinstance(feature, SpectralImage) else feature
     with open(path, "wb") as stream:
         for first in range(0, len(segments), size):
             report(phase, first, len(segments))
             batch = slice(first, first + size)
             inputs = read_batch(starts[batch], lengths[batch]).to(device)
-            rows = feature(variant.apply(inputs) if variant else inputs).float()
-            rows = rows[:, :1] if channels > 1 else rows
+            rows = make(variant.apply(inputs) if variant else inputs).float()
             _refuse_nan(rows, segments.iloc[batch], config.feature.name)
             stream.write(rows.contiguous().cpu().numpy().data)
         stream.flush()

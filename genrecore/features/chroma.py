@@ -72,7 +72,7 @@ class Chroma(SpectralImage):
         note = "1 is the pitch class that sounds strongest in a frame."
         return self.described(Axes("Chroma", "share", rows, silence="row_mean", note=note))
 
-    def forward(self, wave: Tensor) -> Tensor:
+    def values(self, wave: Tensor) -> Tensor:
         power = self.with_silence(self.bank(wave.squeeze(1)))
         with full_precision(power):
             strongest = power.amax(dim=1, keepdim=True)

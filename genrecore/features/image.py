@@ -15,6 +15,7 @@ from genrecore.audio.spectra import n_frames
 from genrecore.config.registry import Options
 from genrecore.config.training import zero_means
 from genrecore.errors import GenrecoreError
+from genrecore.features.colours import ColourMap, ColourMapName
 
 
 class FftOptions(Options):
@@ -67,6 +68,14 @@ class ImageOptions(Options):
         description="3 is the same image three times, as networks trained on colour images "
         "expect; those here take 1 as well",
     )
+    colours: ColourMapName = Field(
+        "none",
+        title="Colour map",
+        description="Draws the image in colours of matplotlib, three channels red, green and blue "
+        "from 0 to 1: its lowest value in the first colour, its highest in the last, in decibels "
+        "from the dynamic range's bottom to the loudest point. librosa's specshow takes magma, or "
+        "coolwarm where values lie on both sides of 0",
+    )
 
 
 class SpectralImage(nn.Module):
@@ -74,7 +83,10 @@ class SpectralImage(nn.Module):
 
     Columns are 1 + n_samples // hop_length, or the option's number. Resizing is bilinear and
     averages over all rows or columns that fall into one when the image shrinks. Padding is silence,
-    not zeros: 0 dB is a loud sound.
+    not zeros: 0 dB is a loud sound. A colour map comes last.
+
+    A subclass says in `values` what the image holds. What becomes of one channel, copies or
+    colours, is made by `spread`, so one channel is all that a cache needs to keep.
 
     Attributes:
         output_shape: (channels, bins, frames).
@@ -107,7 +119,26 @@ class SpectralImage(nn.Module):
         # Both follow from the options, so they stay out of the saved weights.
         self.register_buffer("columns", columns, persistent=False)
         self.register_buffer("rows", None if rows is None else rows.T, persistent=False)
-        self.output_shape = (options.channels, options.bins or n_rows, frames)
+        self.colours = None if options.colours == "none" else ColourMap(options.colours)
+        self.output_shape = (
+            3 if self.colours else options.channels,
+            options.bins or n_rows,
+            frames,
+        )
+
+    def values(self, wave: Tensor) -> Tensor:
+        """Waves (batch, 1, n_samples) as images (batch, 1, bins, frames) in the feature's unit."""
+        raise NotImplementedError
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Images (batch, *output_shape) of `values` (batch, 1, bins, frames): coloured, or copies
+        that share their memory."""
+        if self.colours is not None:
+            return self.colours(values)
+        return values.expand(-1, self.output_shape[0], -1, -1)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return self.spread(self.values(wave))
 
     def with_silence(self, power: Tensor) -> Tensor:
         """Power (batch, rows, n_frames) with columns of silence at the end where the options ask
@@ -116,13 +147,12 @@ class SpectralImage(nn.Module):
         return nn.functional.pad(power, (0, self.n_added)) if self.n_added else power
 
     def resized(self, values: Tensor) -> Tensor:
-        """Images (batch, *output_shape) of values (batch, rows, frames); channels are copies that
-        share their memory."""
+        """Images (batch, 1, bins, frames) of values (batch, rows, frames)."""
         if self.columns is not None:
             values = values @ self.columns
         if self.rows is not None:
             values = self.rows @ values
-        return values.unsqueeze(1).expand(-1, self.output_shape[0], -1, -1)
+        return values.unsqueeze(1)
 
     def described(self, axes: Axes) -> tuple[Axes, ...]:
         """Axes of the image: those given, of the rows as computed, resized and with times.
@@ -145,6 +175,7 @@ class SpectralImage(nn.Module):
                 axes,
                 rows=rows,
                 columns="frames",
+                colours=None if self.colours is None else self.colours.table.cpu().numpy(),
                 duration_s=self.n_samples / rate,
                 times_s=positions * size.hop_length / rate,
                 windows_s=np.stack([begins, ends], axis=1) / rate,

@@ -92,7 +92,7 @@ class LogMel(SpectralImage):
         rows = band_rows("mel bands", edges_hz[:-2], edges_hz[1:-1], edges_hz[2:])
         return self.described(Axes("Log-mel spectrogram", "dB", rows))
 
-    def forward(self, wave: Tensor) -> Tensor:
+    def values(self, wave: Tensor) -> Tensor:
         power = self.with_silence(self.bank(wave.squeeze(1)))
         with full_precision(power):
             return self.resized(power_to_db(power, self.options.top_db))
@@ -101,7 +101,8 @@ class LogMel(SpectralImage):
         """What an image (channels, bins, frames) sounds like, (n_samples,) float32; shorter where
         the image cuts the wave off.
 
-        Uses the first channel. A resized image is resized back.
+        Uses the first channel, which must hold decibels: `values` has them also where the image is
+        drawn in colours. A resized image is resized back.
 
         Raises:
             GenrecoreError: As `resynthesis.from_log_mel`.

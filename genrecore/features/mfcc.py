@@ -74,7 +74,7 @@ class Mfcc(SpectralImage):
             )
         )
 
-    def forward(self, wave: Tensor) -> Tensor:
+    def values(self, wave: Tensor) -> Tensor:
         power = self.with_silence(self.bank(wave.squeeze(1)))
         with full_precision(power):
             return self.resized(self.cosines @ power_to_db(power, self.options.top_db))

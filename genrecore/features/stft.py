@@ -85,7 +85,7 @@ class Stft(SpectralImage):
         )
         return self.described(Axes("Spectrogram", options.scale, rows, note=note))
 
-    def forward(self, wave: Tensor) -> Tensor:
+    def values(self, wave: Tensor) -> Tensor:
         options = self.options
         power = power_spectrogram(wave.squeeze(1), options.n_fft, options.hop_length)
         power = self.with_silence(power)

@@ -58,7 +58,8 @@ class Explanation:
         times_s: The middle of each column, from the wave's beginning.
         begin_s: Where in the wave the segment begins.
         end_s: Where it ends.
-        image: (rows, columns), the network's input in its first channel; None without an image.
+        image: (rows, columns), the network's input in its first channel, or before it was coloured;
+            None without an image.
         rows: What the rows are; None without an image.
         unit: Of the image's values.
         centres_hz: The middle of each row; None where rows are no frequencies.
@@ -271,11 +272,17 @@ class Explainer:
         rows = self._axes.rows
         return replace(
             explanation,
-            image=features[0, 0].numpy().astype(np.float64)[:, inside],
+            image=self._shown(segment_wave).numpy().astype(np.float64)[:, inside],
             rows=rows,
             unit=self._axes.unit,
             centres_hz=rows.centre_hz if rows else None,
         )
+
+    def _shown(self, wave: Tensor) -> Tensor:
+        """The image of a segment (1, 1, n_samples) as a chart shows it, (rows, columns)."""
+        feature: Any = self._classifier.feature
+        with torch.no_grad():
+            return getattr(feature, "values", feature)(wave)[0, 0]
 
     def _logits(self, features: Tensor) -> Tensor:
         return self._classifier.network(self._classifier.standardised(features))
@@ -359,9 +366,12 @@ class Explainer:
 
     def _silence(self, features: Tensor) -> Tensor:
         """The input that stands for silence: the lowest value, or each row's mean over time where
-        no value means silence; of a wave zeros."""
+        no value means silence; of a coloured image the first colour, of a wave zeros."""
         if self.kind == "wave":
             return torch.zeros_like(features)
+        if self._axes.colours is not None and self._axes.silence == "lowest":
+            colour = torch.from_numpy(self._axes.colours[0])[:, None, None]
+            return colour.expand_as(features).contiguous()
         if self._axes.silence == "row_mean":
             return features.mean(dim=3, keepdim=True).expand_as(features).contiguous()
         return features.amin(dim=(1, 2, 3), keepdim=True).expand_as(features).contiguous()

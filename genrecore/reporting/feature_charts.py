@@ -67,6 +67,7 @@ def _chart(
         span_s=span_s,
         pool=np.max if axes.is_level else np.mean,
         ending=axes.note,
+        colours=axes.colours,
     )
 
 

@@ -57,6 +57,7 @@ class CachedFeatures(Source):
 
     def __init__(self, copies: Sequence[feature_cache.Features], device: str) -> None:
         self._device, self._channels = device, copies[0].channels
+        self._spread = copies[0].spread
         self._rows = [_resident(copy.rows, device) for copy in copies]
         self._fetch = [copy.fetch for copy in copies]
         self._n = len(copies[0].segments)
@@ -71,7 +72,7 @@ class CachedFeatures(Source):
                 of_copy = (index // self._n == k).nonzero()[:, 0]
                 if len(of_copy):
                     rows[of_copy.to(self._device)] = self._taken(k, index[of_copy] % self._n)
-        return rows.expand(-1, self._channels, -1, -1) if self._channels > 1 else rows
+        return self._spread(rows)
 
     @torch.no_grad()
     def standardised(
@@ -90,7 +91,7 @@ class CachedFeatures(Source):
             shape[0] = self._channels
         batch = lay_out(torch.empty((len(index), *shape)))
         for k, row in enumerate(index.tolist()):
-            batch[k] = standardisers[0](rows[row].expand(shape)[None])[0]
+            batch[k] = standardisers[0](self._spread(rows[row][None]))[0]
         return batch
 
     def _taken(self, k: int, index: Tensor) -> Tensor:

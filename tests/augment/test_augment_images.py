@@ -6,6 +6,8 @@ import pytest
 import torch
 from augmentations import augmentation, changed, examples, seeded
 
+from genrecore.features.colours import ColourMap
+
 
 @pytest.mark.parametrize(("name", "axis"), [("time_mask", -1), ("frequency_mask", -2)])
 def test_masks_are_as_wide_as_drawn(name, axis) -> None:
@@ -24,7 +26,8 @@ def test_masks_are_as_wide_as_drawn(name, axis) -> None:
     assert torch.equal(masked, expected)
     for index in range(2):
         values = after[index].movedim(axis, -1)[..., masked[index]]
-        torch.testing.assert_close(values, x[index].mean().expand_as(values))
+        mean = x[index].mean(dim=(1, 2))[:, None, None]  # of each channel
+        torch.testing.assert_close(values, mean.expand_as(values))
         unmasked = ~masked[index]
         before = x[index].movedim(axis, -1)
         assert torch.equal(after[index].movedim(axis, -1)[..., unmasked], before[..., unmasked])
@@ -74,6 +77,35 @@ def test_scaling_keeps_the_middle() -> None:
     assert slopes(after[1:]) == pytest.approx((2.0, 200.0), rel=1e-3)
     assert float(after[1, 0, 0, 0]) == 0.0  # from outside comes the quietest
     torch.testing.assert_close(after[0].mean(), ramp().mean(), rtol=1e-3, atol=0)
+
+
+def coloured() -> torch.Tensor:
+    """Two noisy images in viridis, (2, 3, 32, 44)."""
+    noise = torch.randn(2, 1, 32, 44, generator=seeded())
+    return ColourMap("viridis")(noise)
+
+
+def test_from_outside_a_coloured_image_comes_its_darkest_colour() -> None:
+    step = augmentation("scaling")
+    after = step.apply(coloured(), torch.tensor([[0.5], [0.5]]))
+    first = torch.tensor([0.267004, 0.004874, 0.329415])  # of viridis
+    torch.testing.assert_close(after[:, :, 0, 0], first.expand(2, 3))
+
+
+def test_masks_of_a_coloured_image_have_its_mean_colour() -> None:
+    x = coloured()
+    after = augmentation("time_mask", widest=1.0).apply(x, torch.tensor([[0.9999, 0.0]] * 2))
+    torch.testing.assert_close(after, x.mean(dim=(2, 3), keepdim=True).expand_as(x))
+
+
+def test_principal_components_of_colour_add_another_number_to_each_channel() -> None:
+    x = coloured()
+    added = changed("colour_pca", x, strength=1.0) - x
+    per_channel = added.mean(dim=(2, 3))
+    # The same everywhere in a channel, and another in each.
+    torch.testing.assert_close(added, per_channel[..., None, None].expand_as(x), atol=1e-5, rtol=0)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert ((per_channel[:, first] - per_channel[:, second]).abs() > 0.01).any()
 
 
 def test_rotation_turns_points_not_shares() -> None:

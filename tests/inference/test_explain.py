@@ -240,6 +240,7 @@ def test_what_cannot_be_explained_is_refused(taught: LoadedRun) -> None:
             *("log_mel", "resnet18", ["gradcam", "gradients", "occlusion"]), marks=pytest.mark.long
         ),
         ("log_mel", "lstm", ["gradients", "occlusion"]),
+        ("log_mel:jet", "dcnn", ["gradcam", "gradients", "occlusion"]),
         ("waveform", "rescnn_1d", ["gradcam", "gradients", "occlusion"]),
         ("waveform+stft", "rescnn_1d2d", ["occlusion"]),
         ("descriptors", "mlp", ["occlusion"]),
@@ -248,13 +249,16 @@ def test_what_cannot_be_explained_is_refused(taught: LoadedRun) -> None:
 def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
     feature: str, model: str, methods: list[str], tmp_path: Path
 ) -> None:
+    name, _, colours = feature.partition(":")
     values = {
-        "feature": feature,
+        "feature": name,
         "model": model,
         "audio.sample_rate_hz": RATE_HZ,
         "audio.clip_s": SECONDS,
         "segments.segment_s": SECONDS,
     }
+    if colours:
+        values["feature.colours"] = colours
     config = resolve(with_values(RunConfig(), values)).config
     torch.manual_seed(1)
     classifier = Classifier(ResolvedConfig(config), ["a", "b", "c"], pretrained=False).eval()
@@ -279,6 +283,24 @@ def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
         # Frames are centred on multiples of the hop, the last one on the end.
         assert 0 <= explanation.times_s[0] < explanation.times_s[-1] <= SECONDS + 1e-6
         assert (explanation.image is None) == (explainer.kind != "image")
+        if explanation.image is not None:  # in dB, coloured or not
+            assert 20 < np.ptp(explanation.image) < 80.01
         if method != "gradcam":
             assert all(done <= total for done, total in steps)
             assert steps
+
+
+def test_silence_of_a_coloured_image_is_its_first_colour(tmp_path: Path) -> None:
+    """The lowest value of red and of blue together would be a colour that no picture has."""
+    values = {"audio.sample_rate_hz": RATE_HZ, "audio.clip_s": SECONDS}
+    values |= {"segments.segment_s": SECONDS, "feature.colours": "jet"}
+    config = resolve(with_values(RunConfig(), values)).config
+    classifier = Classifier(ResolvedConfig(config), ["a", "b", "c"], pretrained=False).eval()
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    save_classifier(classifier, run.folder / "weights.safetensors")
+    explainer = Explainer(load_run(run))
+    features = classifier.feature(torch.from_numpy(clip(np.random.default_rng(1), 0.5))[None, None])
+    silence = explainer._silence(features)
+    assert silence.shape == features.shape
+    assert silence[0, :, 0, 0].tolist() == pytest.approx([0.0, 0.0, 0.5])

@@ -163,14 +163,18 @@ WAVES = [n for n in FEATURES if "wave" in FEATURES[n].facts.needs and "descr" no
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("feature", "pooling"),
-    [(name, "probabilities") for name in WAVES] + [("log_mel", "logits"), ("log_mel", "majority")],
+    ("feature", "pooling", "colours"),
+    [(name, "probabilities", "none") for name in WAVES]
+    + [("log_mel", pooling, "none") for pooling in ("logits", "majority")]
+    + [("log_mel", "probabilities", "gray")],
 )
 def test_every_feature_and_pooling_is_exported(
-    store: Path, tmp_path: Path, feature: str, pooling: str
+    store: Path, tmp_path: Path, feature: str, pooling: str, colours: str
 ) -> None:
     able = next(name for name in ("cnn", "rescnn_1d", "rescnn_1d2d") if not fits(feature, name))
-    values = {"feature__hop_length": 512} if feature == "stft" else {}
+    values: dict[str, object] = {"feature__hop_length": 512} if feature == "stft" else {}
+    if colours != "none":
+        values["feature__colours"] = colours
     run = untrained_run(
         store, temperature=2.0, feature=feature, model=able, segments__pooling=pooling, **values
     )

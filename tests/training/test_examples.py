@@ -84,6 +84,29 @@ def test_augmentation_changes_training_and_nothing_else(tiny: Tiny, names: str) 
     torch.testing.assert_close(examples.features(index), as_they_are, atol=1e-3, rtol=0)
 
 
+def test_colours_are_the_same_from_the_cache_and_computed_and_share_its_rows(
+    tiny: Tiny, store: Path
+) -> None:
+    examples_of(tiny())
+    rows = sorted(cache.cache_dir().glob("features/*/rows.f32"))
+    config = tiny(feature__colours="viridis")
+    examples, _, feature = examples_of(config)
+    assert sorted(cache.cache_dir().glob("features/*/rows.f32")) == rows
+    index = examples.trained_on()[:9]
+    cached, _ = examples.training(index, numbers(0))
+    assert cached.shape[1] == 3
+    assert examples.n_numbers == cached[0].numel()
+    inputs = sources.Inputs(
+        prepare.decode(config).corpus, ResolvedConfig(config), feature, examples.segments, "cpu"
+    )
+    computed = feature(inputs.read(index))
+    # Rounding of another batch may move a value over the edge of one of 256 colours.
+    assert ((cached - computed).abs().amax(1) > 1e-6).float().mean() < 0.01
+    classifier = Classifier(ResolvedConfig(config), ["a", "b"])
+    batch, _ = examples.batch(index, numbers(0), classifier)
+    assert torch.equal(batch, classifier.standardised(cached))
+
+
 def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
     config = tiny(segments__excerpts="random")
     examples, prepared, feature = examples_of(config)

@@ -81,8 +81,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     assert np.array_equal(whole.epoch_predictions, Run(run.folder).epoch_predictions)
 
 
-def test_a_saved_run_predicts_what_it_predicted(store: Path, tiny: Tiny) -> None:
-    run = trained(tiny(), store)
+@pytest.mark.parametrize("colours", ["none", "gray_r"])
+def test_a_saved_run_predicts_what_it_predicted(store: Path, tiny: Tiny, colours: str) -> None:
+    run = trained(tiny(feature__colours=colours), store)
     loaded = inference.load(run)
     predicted = run.predictions.set_index("clip_id")
     columns = [f"p_{genre}" for genre in loaded.genres]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -68,6 +69,19 @@ def test_a_parameter_changes_the_image_and_its_size_in_words(page: AppTest) -> N
     assert app.query_params["log_mel.n_mels"] == "61"
     assert "61 mel bands × 130 frames, 1 channel" in words(app)
     widget(app, "Mel bands").set_value(128).run()
+
+
+def test_a_colour_map_gives_three_channels_and_is_drawn_and_augmented(page: AppTest) -> None:
+    app = again(page, view="features", features="log_mel", **{"log_mel.colours": "jet"})
+    assert "128 mel bands × 130 frames, 3 channels" in words(app)
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert figure["data"][0]["colorscale"][0][1] == "rgb(0,0,128)"
+    app = again(page, view="augment", augmentation="colour_pca", **{"log_mel.colours": "jet"})
+    assert not app.exception
+    assert not app.error
+    assert "Colours cannot be turned back into sound." in words(app)
+    assert len(app.get("image")) == 2
+    again(page, **{"log_mel.colours": ""})
 
 
 def test_an_impossible_option_is_one_sentence_and_the_other_feature_stays(page: AppTest) -> None:

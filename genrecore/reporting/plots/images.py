@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ def image_chart(
     pool: Callable[..., np.ndarray] = np.max,
     height: int = 300,
     ending: str = "",
+    colours: np.ndarray | None = None,
 ) -> Chart:
     """An image as a heat map, its first row at the bottom.
 
@@ -53,6 +55,7 @@ def image_chart(
             `numpy.mean` where values are no levels.
         height: In pixels.
         ending: Last sentence of the alternative text.
+        colours: A colour map (n, 3) from 0 to 1, lowest first, instead of the usual one.
     """
     cells, times_s, names, row_step = _shrunk(values, times_s, rows.names, pool)
     low, high = limits or (float(cells.min()), float(cells.max()))
@@ -63,7 +66,7 @@ def image_chart(
         "y": names,
         "zmin": low,
         "zmax": high if high > low else low + 1.0,
-        "colorscale": _INTENSITY,
+        "colorscale": _INTENSITY if colours is None else _scale(colours),
         "colorbar": colour_bar(unit),
         "hovertemplate": "%{x:.2f} s, %{y}: %{z:.4~g} " + unit + "<extra></extra>",
     }
@@ -84,6 +87,13 @@ def image_chart(
     alt = f"{title}: {n_bins} rows, {n_frames} columns, from {values.min():.3g} to "
     alt += f"{values.max():.3g} {unit}."
     return Chart(figure, f"{alt} {ending}".strip(), table)
+
+
+def _scale(colours: np.ndarray) -> list[list[Any]]:
+    """A colour map (n, 3) from 0 to 1 as plotly writes it."""
+    shares = np.linspace(0.0, 1.0, len(colours)).tolist()
+    levels = np.rint(colours * 255).astype(int).tolist()
+    return [[s, f"rgb({r},{g},{b})"] for s, (r, g, b) in zip(shares, levels, strict=True)]
 
 
 def _shrunk(

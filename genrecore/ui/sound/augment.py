@@ -14,11 +14,12 @@ from genrecore import words
 from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Options
 from genrecore.errors import AudioError
+from genrecore.features.colours import ColourMap
 from genrecore.ui.datasets.listening import cut, source_of
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import capital, empty, pair, plain, section
+from genrecore.ui.parts.frame import capital, empty, in_pairs, pair, plain, section
 from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.sound.clip import ClipChoice
 from genrecore.ui.sound.features import compute
@@ -131,12 +132,30 @@ def _show_waves(excerpt: SoundExcerpt, wave: np.ndarray, title: str) -> None:
 
 
 def _show_image(augmentation: Any, generator: torch.Generator, excerpt: SoundExcerpt) -> None:
-    before = compute("log_mel", log_mel_options(), excerpt)
-    image = torch.from_numpy(before.parts[0])[None, None].expand(1, before.shape[0], -1, -1)
+    options = log_mel_options()
+    before = compute("log_mel", options, excerpt)
+    image = torch.from_numpy(before.parts[0])[None, None]
+    is_coloured = options.colours != "none"
+    image = (
+        ColourMap(options.colours)(image)
+        if is_coloured
+        else image.expand(1, before.shape[0], -1, -1)
+    )
     with torch.inference_mode():
         parameters = augmentation.draw(1, tuple(image.shape[1:]), generator)
-        after = augmentation.apply(image.contiguous(), parameters)[0, 0].numpy()
-    _show_images(excerpt, before.parts[0], after, "After")
+        after = augmentation.apply(image.contiguous(), parameters)[0]
+    if is_coloured:
+        _show_pictures({"Before": image[0], "After": after})
+    else:
+        _show_images(excerpt, before.parts[0], after[0].numpy(), "After")
+
+
+def _show_pictures(pictures: dict[str, torch.Tensor]) -> None:
+    """Coloured images (3, bins, frames) from 0 to 1, the highest row above."""
+    for title, picture in in_pairs(list(pictures.items()), "pictures"):
+        pixels = picture.clamp(0.0, 1.0).flip(1).permute(1, 2, 0).numpy()
+        st.image(pixels, caption=title, width="stretch")
+    st.caption("Colours cannot be turned back into sound.")
 
 
 def _show_mixed(

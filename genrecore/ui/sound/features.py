@@ -44,7 +44,8 @@ class FeatureOutput:
     """A feature of one excerpt.
 
     Attributes:
-        parts: Arrays without the batch, of several channels the first; two for a pair.
+        parts: Arrays without the batch, of several channels the first, of a coloured image the
+            values before; two for a pair.
         shape: As the network gets it, without the batch.
         axes: Of each part.
         seconds: How long it took.
@@ -159,9 +160,17 @@ def compute(name: str, options: Options, excerpt: SoundExcerpt) -> FeatureOutput
     with torch.inference_mode():
         output = feature(torch.from_numpy(excerpt.wave)[None, None])
     seconds = time.perf_counter() - began
+    if getattr(options, "colours", "none") != "none":
+        plain = entry.thing(
+            options.model_copy(update={"colours": "none"}),
+            excerpt.sample_rate_hz,
+            len(excerpt.wave),
+        )
+        with torch.inference_mode():
+            output = plain(torch.from_numpy(excerpt.wave)[None, None])
     parts = output if isinstance(output, tuple) else (output,)
     arrays = tuple(
-        # All channels are the same, so the first is enough.
+        # All channels are the same or colours of one, so the first is enough.
         (part[0, 0] if kind in ("image", "wave") else part[0]).float().numpy().copy()
         for kind, part in zip(entry.facts.kinds, parts, strict=True)
     )
