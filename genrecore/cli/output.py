@@ -101,8 +101,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
 
 def _print_at_once(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """A long table, as wide as its texts: to fit one to the terminal takes 2 ms a row."""
-    cells = ([row.get(name) for name in columns] for row in rows)
-    texts = [["" if cell is None else visible(str(cell)) for cell in row] for row in cells]
+    values = ([row.get(name) for name in columns] for row in rows)
+    texts = [["" if cell is None else visible(str(cell)) for cell in row] for row in values]
     lines = [list(columns), *(list(map(" ".join, map(str.split, row))) for row in texts)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

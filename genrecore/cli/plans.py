@@ -32,6 +32,7 @@ from genrecore.cli.output import (
     out,
     print_caveats,
     print_json,
+    print_rows,
     print_table,
     records,
     reporting,
@@ -46,14 +47,14 @@ from genrecore.experiments.draft import Grid, draft, spread
 from genrecore.experiments.plan import Plan
 from genrecore.store.progress import Report
 from genrecore.store.runs import all_runs, find_same
-from genrecore.words import percent, plural, seconds
+from genrecore.words import percent, plural, seconds, visible_line
 
 if TYPE_CHECKING:
     from genrecore.experiments.estimates import PlanEstimate
     from genrecore.experiments.search import Strategy
 
 commands = typer.Typer(rich_markup_mode=None)
-group = add_group(commands, "plans", "Plans of many runs: list, show, stop, resume.")
+group = add_group(commands, "plans", "Plans of many runs: list, show, stop, resume, repair.")
 
 PlanArgument = Annotated[str, Argument(help="A plan's id, a part of it, or 'latest'.")]
 
@@ -161,7 +162,7 @@ def list_plans(as_json: JsonOption = False) -> None:
     listed = plans.all_plans()
     for plan in listed:
         if plan.problem:
-            err.print(plan.problem)
+            err.print(f"{plan.problem} 'genrecore plans repair {plan.plan_id}' mends it.")
     listed = [plan for plan in listed if not plan.problem]
     if as_json:
         print_json([_facts(plan) for plan in listed])
@@ -183,6 +184,30 @@ def list_plans(as_json: JsonOption = False) -> None:
 def show_plan(plan: PlanArgument, as_json: JsonOption = False) -> None:
     """One plan: its progress, and its runs with their validation scores."""
     _show(plans.find_plan(plan), as_json)
+
+
+@group.command("repair")
+def repair_plan(
+    plan: Annotated[
+        str, Argument(help="A plan's id or a part of it; by default unreadable plans are listed.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Mend a plan that cannot be read, or list such plans. What is damaged is kept; its runs
+    stay as they are."""
+    from genrecore.experiments import repair
+
+    if plan:
+        damaged = plans.find_plan(plan)
+        sentence = repair.repair(damaged)
+        answer(as_json, {"plan": damaged.plan_id, "message": sentence}, sentence)
+        return
+    rows = [
+        {"plan": visible_line(listed.plan_id), "problem": listed.problem}
+        for listed in plans.all_plans()
+        if listed.problem
+    ]
+    print_rows(as_json, rows, "All plans can be read.")
 
 
 @group.command("stop")

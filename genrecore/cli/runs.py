@@ -29,6 +29,7 @@ from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.listing import RunRow, run_rows, unreadable
 from genrecore.jobs import actions, alerts, journal, slots
+from genrecore.store import own_files
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run, store_dir
 from genrecore.store.runs import all_runs, each_readable, fault, find_folder, find_run
@@ -318,19 +319,32 @@ def _annotate(run: Run, as_json: bool, **values: Any) -> None:
 @runs_group.command("repair")
 def repair_run(
     run: Annotated[
-        str, Argument(help="The id or a part of it; by default unreadable runs are listed.")
+        str,
+        Argument(
+            help="The id or a part of it, or the name of a file of the store; by default what is "
+            "damaged is listed."
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Mend a run that cannot be read, or list such runs. Damaged files are kept in its folder."""
+    """Mend a run that cannot be read, or a file of the store such as settings.json, or list such.
+    Damaged files are kept. Plans: 'genrecore plans repair'."""
+    if run in own_files.NAMES:
+        answer(as_json, {"file": run, "message": (done := actions.repair_file(run))}, done)
+        return
     if run:
         damaged = find_folder(run)
         sentence = actions.repair(damaged)
         answer(as_json, {"run": damaged.run_id, "message": sentence}, sentence)
         return
     rows = [
-        {"run": error.name, "file": error.file, "place": error.place, "reason": error.reason}
-        for error in unreadable()
+        {
+            "run": "" if error.noun == "store" else error.name,
+            "file": error.file,
+            "place": error.place,
+            "reason": error.reason,
+        }
+        for error in (*unreadable(), *actions.damaged_files())
     ]
     print_rows(as_json, rows, "All runs can be read.")
 

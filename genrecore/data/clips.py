@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
+from genrecore.store.tables import MOST_GENRES
 
 COLUMNS = ("clip_id", "path", "medium", "genre", "artist", "album", "duration_s", "split")
 SPLITS = ("train", "valid", "test")
@@ -65,7 +66,7 @@ def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GE
     """Refuses a table that no classifier can learn from.
 
     Raises:
-        UnfitGenresError: Genres with fewer than `least_per_genre` clips.
+        UnfitGenresError: Genres with fewer than `least_per_genre` clips, or too many genres.
         GenrecoreError: No clips, one genre only, or a clip_id that occurs twice.
     """
     if clips.empty:
@@ -78,6 +79,12 @@ def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GE
         raise GenrecoreError(
             f"The dataset {dataset} has one genre only ({counts.index[0]}); "
             "a classifier needs at least two."
+        )
+    if len(counts) > MOST_GENRES:
+        raise UnfitGenresError(
+            f"The dataset {dataset} has {len(counts)} genres; a run takes at most {MOST_GENRES}. "
+            "Leave some out, or merge them.",
+            counts.index[MOST_GENRES:],
         )
     small = counts[counts < least_per_genre].sort_index()
     if len(small):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.errors import GenrecoreError, UsageError, describe, first_line
+from genrecore.store.files import Unreadable, read_bytes
 from genrecore.store.locks import held
 from genrecore.store.run import store_dir
 from genrecore.words import from_sheet_text, sheet_text
@@ -45,7 +46,7 @@ def add(
 
     Raises:
         UsageError: An unknown judgement.
-        GenrecoreError: The file cannot be written.
+        GenrecoreError: The file cannot be read or written.
     """
     if judgement and judgement not in JUDGEMENTS:
         raise UsageError(f"A label is {', '.join(JUDGEMENTS)}; found {judgement!r}.")
@@ -58,7 +59,7 @@ def add(
         with held(path.with_name(_LOCK), patience_s=5.0) as acquired:
             if not acquired:
                 raise GenrecoreError("Another process is writing annotations; try again.")
-            is_new = not path.exists() or path.stat().st_size == 0
+            is_new = not _content(path)
             with open(path, "a", encoding="utf-8") as stream:
                 stream.write((",".join(COLUMNS) + "\n" if is_new else "") + line.getvalue())
     except OSError as error:
@@ -73,21 +74,30 @@ def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
         dataset: Only reviews of this dataset; empty for all.
 
     Raises:
-        GenrecoreError: The file cannot be read, or is not such a table.
+        Unreadable: The file cannot be read, or is not such a table.
     """
     path = (store or store_dir()) / FILE
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
+    content = _content(path)
+    if not content:
         return pd.DataFrame(columns=list(COLUMNS))
-    except (OSError, ValueError) as error:
-        raise GenrecoreError(f"{FILE} cannot be read: {error}") from None
+    try:
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise Unreadable(path, "", f"it is no table: {first_line(error)}", "store") from None
     missing = [name for name in COLUMNS if name not in table]
     if missing:
-        raise GenrecoreError(f"{FILE} lacks the columns {', '.join(missing)}.")
+        raise Unreadable(path, "", f"it lacks the columns {', '.join(missing)}", "store")
     for name in ("dataset", "clip_id", "genre", "note"):
         table[name] = table[name].map(from_sheet_text)
     table["at"] = pd.to_numeric(table["at"], errors="coerce")
     last = table.drop_duplicates(["dataset", "clip_id"], keep="last")
     reviews = last[last["judgement"].isin(JUDGEMENTS)]
     return reviews[reviews["dataset"] == dataset] if dataset else reviews
+
+
+def _content(path: Path) -> bytes:
+    """Of the file; empty where there is none."""
+    try:
+        return read_bytes(path, noun="store")
+    except FileNotFoundError:
+        return b""

@@ -30,7 +30,7 @@ from pydantic import Field
 from genrecore.config.dotted import value_of
 from genrecore.config.run import RunConfig, read_config, signature
 from genrecore.errors import GenrecoreError, describe
-from genrecore.experiments.draft import Draft
+from genrecore.experiments.draft import MOST_RUNS, Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
@@ -38,13 +38,23 @@ from genrecore.store.files import Unreadable, in_a_sentence, new_folder, write_j
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.records import Count, FileName, Moment, Number, Record, read_record
 from genrecore.store.run import LIVE, Run, store_dir
-from genrecore.store.runs import all_runs, each_readable, fault, find_by_id, find_same, precedence
+from genrecore.store.runs import (
+    all_runs,
+    check_name,
+    each_readable,
+    fault,
+    find_by_id,
+    find_same,
+    precedence,
+)
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
 from genrecore.training import hardware
-from genrecore.words import plural
+from genrecore.words import plural, visible_line
 
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"
+LISTED = ("plan.json", "trials.json", "study.db")
+"""Files that a folder of a plan may have; one is enough to be listed."""
 """Reasons of runs that were ended by a plan or a search."""
 
 
@@ -212,7 +222,7 @@ class PlanFile(Record):
     made_at: Moment = 0.0
     base: dict[str, Any] = Field(default_factory=dict)
     grids: list[dict[str, list[Any]]] = Field(default_factory=list)
-    runs: list[PlannedRun] = Field(default_factory=list)
+    runs: Annotated[list[PlannedRun], Field(max_length=MOST_RUNS)] = Field(default_factory=list)
     left_out: list[str] = Field(default_factory=list)
     search: SearchFacts | None = None
 
@@ -242,7 +252,8 @@ class Plan(RunsProgress):
     @cached_property
     def facts(self) -> dict[str, Any]:
         """The content of `plan.json`."""
-        return read_record(self.folder / "plan.json", PlanFile, "plan")
+        check_name(self.folder / "plan.json", "plan")
+        return read_record(self.folder / "plan.json", PlanFile, "plan", needed=True)
 
     @property
     def title(self) -> str:
@@ -514,8 +525,12 @@ def all_plans(store: Path | None = None) -> list[Plan]:
     return [
         Plan(folder / name, by_plan)
         for name in names
-        if not name.startswith(".") and (folder / name / "plan.json").is_file()
+        if not name.startswith(".") and any(map(os.path.lexists, _files(folder / name)))
     ]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in LISTED]
 
 
 def find_plan(name: str, store: Path | None = None) -> Plan:
@@ -524,4 +539,6 @@ def find_plan(name: str, store: Path | None = None) -> Plan:
     Raises:
         UsageError: There is none, or there are several.
     """
-    return find_by_id(name, all_plans(store), "plan", store or store_dir())
+    plans = all_plans(store)
+    shown = [plan for plan in plans if visible_line(plan.plan_id) == name != plan.plan_id]
+    return shown[0] if shown else find_by_id(name, plans, "plan", store or store_dir())

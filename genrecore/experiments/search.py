@@ -424,6 +424,16 @@ def _opening(plan: Plan) -> Iterator[None]:
         raise Unreadable(path, "", first_line(error.__cause__ or error), "plan") from None
 
 
+def look_at_study(plan: Plan) -> None:
+    """
+    Raises:
+        Unreadable: The study of a search is damaged.
+    """
+    if (plan.folder / _STUDY).exists() or (plan.folder / _STUDY).is_symlink():
+        with _opening(plan):
+            _study(plan, _storage(plan)).get_trials(deepcopy=False)
+
+
 def _storage(plan: Plan) -> optuna.storages.RDBStorage:
     from optuna.storages import RDBStorage
 

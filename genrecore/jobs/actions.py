@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.errors import GenrecoreError, describe
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.jobs import queue
 from genrecore.jobs.access import work
 from genrecore.jobs.advice import fails_again
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
-from genrecore.store import settings
+from genrecore.store import own_files, settings
 from genrecore.store.about import checked_about, write_about
-from genrecore.store.files import in_a_sentence, is_regular_file
+from genrecore.store.files import Unreadable, in_a_sentence, is_regular_file
 from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, take_lock
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run, store_dir
@@ -41,9 +41,10 @@ from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_st
 from genrecore.words import listed, plural
 
 __all__ = [
-    "TASK", "Task", "annotate", "clone", "continue_", "delete", "deleted", "empty_bin",
-    "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "repair", "restore",
-    "resume",
+    "TASK", "Task", "annotate", "clone", "continue_", "damaged_files", "delete", "deleted",
+    "empty_bin",
+    "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "repair", "repair_file",
+    "restore", "resume",
     "start_task", "stop", "stop_task", "submit", "tasks", "unpause",
 ]  # fmt: skip
 
@@ -101,6 +102,7 @@ def ensure_runner(store: Path | None = None) -> None:
         return
     # Without locks or where nothing can be written there is no queue; `doctor` says which.
     with contextlib.suppress(OSError, NoLocks):
+        own_files.clear_the_way(store)
         # Taken here and inherited, so that no other process starts a second runner meanwhile.
         lock = take_lock(store / RUNNER_LOCK, patience_s=0.0)
         if lock is None:
@@ -338,7 +340,7 @@ def repair(run: Run) -> str:
         GenrecoreError: The run is at work, its folder cannot be written, or a file cannot be
             mended; what could be is.
     """
-    from genrecore.jobs.repair import DAMAGED, first_fault, mend, with_visible_name
+    from genrecore.jobs.repair import DAMAGED, first_fault, mend, visible_folder
 
     error = first_fault(run)
     if error is None:
@@ -347,7 +349,7 @@ def repair(run: Run) -> str:
         with _unless_at_work(run) as acquired:
             if not acquired:
                 raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
-            run = with_visible_name(run)
+            run = Run(visible_folder(run.folder))
             sentences = mend(run)
     except OSError as problem:
         reason = describe(problem)
@@ -355,6 +357,32 @@ def repair(run: Run) -> str:
     ensure_runner(run.folder.parent)
     copies = f"The damaged files are kept in its folder {DAMAGED}." if sentences else ""
     return " ".join([f"The run {run.run_id} can be read again.", *sentences, copies]).strip()
+
+
+def damaged_files(store: Path | None = None) -> list[Unreadable]:
+    """What is damaged of the store's own files: settings, judgements, locks."""
+    from genrecore.jobs.repair import store_faults
+
+    return store_faults(store or store_dir())
+
+
+@in_a_sentence("The file cannot be moved aside")
+@work("repair a file of the store")
+def repair_file(name: str, store: Path | None = None) -> str:
+    """Moves a damaged file of the store aside, and keeps what is good of settings; returns what was
+    done.
+
+    Raises:
+        UsageError: The store has no such damaged file.
+        GenrecoreError: The store cannot be written.
+    """
+    from genrecore.jobs.repair import mend_store_file
+
+    faults = {error.file: error for error in damaged_files(store)}
+    if name not in faults:
+        there = f"damaged are: {', '.join(faults)}" if faults else "none is damaged"
+        raise UsageError(f"No file {name} of the store is damaged; {there}.")
+    return mend_store_file(faults[name])
 
 
 def deleted(store: Path | None = None) -> list[Run]:

@@ -27,6 +27,8 @@ from pydantic import ValidationError
 
 from genrecore.config.run import read_config
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation import label_reviews
+from genrecore.store import own_files, settings
 from genrecore.store.faults import CONFIG, HISTORY
 from genrecore.store.files import (
     MOST_BYTES,
@@ -56,6 +58,35 @@ _CACHES = ("scores.json", "calibration.json")
 _MOST_HEADER_BYTES = 16 * 2**20
 
 
+def store_faults(store: Path) -> list[Unreadable]:
+    """What is damaged of a store's own files; all else goes on without them."""
+    faults = own_files.damaged(store)
+    if not any(error.path.name == settings.FILE for error in faults):
+        faults += [error for error in [settings.fault(store)] if error]
+    if not any(error.path.name == label_reviews.FILE for error in faults):
+        try:
+            label_reviews.read(store)
+        except Unreadable as error:
+            faults.append(error)
+    return faults
+
+
+def mend_store_file(error: Unreadable) -> str:
+    """Moves a file of the store aside; settings that are good are kept. Returns a sentence."""
+    path = error.path
+    values = good_values(read_json(path), settings.SettingsFile) if _is_settings(path) else {}
+    aside = own_files.move_aside(path, path.parent)
+    if values:
+        settings.change(path.parent, path.name, **values)
+    where = f"{aside.parent.name}/{aside.name}"
+    kept = f" It keeps {', '.join(values)}." if values else ""
+    return f"The store's {path.name} is begun anew; the damaged one is {where}.{kept}"
+
+
+def _is_settings(path: Path) -> bool:
+    return path.name == settings.FILE
+
+
 def first_fault(run: Run) -> Unreadable | None:
     """Why a run cannot be read, also where only its tables say so; None where it can."""
     error = fault(run.folder)
@@ -68,15 +99,15 @@ def first_fault(run: Run) -> Unreadable | None:
     return error
 
 
-def with_visible_name(run: Run) -> Run:
-    """The run, its folder under another name where its own cannot be shown."""
-    name = visible_line(run.run_id, "_")
-    if name == run.run_id:
-        return run
+def visible_folder(folder: Path) -> Path:
+    """The folder, under another name where its own cannot be shown."""
+    name = visible_line(folder.name, "_")
+    if name == folder.name:
+        return folder
     names = (name if n == 1 else f"{name}-{n}" for n in range(1, 10_000))
-    folder = next(path for path in map(run.folder.with_name, names) if not os.path.lexists(path))
-    run.folder.rename(folder)
-    return Run(folder)
+    other = next(path for path in map(folder.with_name, names) if not os.path.lexists(path))
+    folder.rename(other)
+    return other
 
 
 def mend(run: Run) -> list[str]:
@@ -161,13 +192,13 @@ def _metadata(weights: Path) -> dict[str, Any]:
 
 
 def _mend_record(path: Path) -> str:
-    values = _good_values(read_json(path), RECORDS[path.name])
+    values = good_values(read_json(path), RECORDS[path.name])
     write_json(path, values)
     kept = f"keeps {', '.join(values)}" if values else "is begun anew"
     return f"{path.name} {kept}."
 
 
-def _good_values(values: dict[str, Any], record: type[Record]) -> dict[str, Any]:
+def good_values(values: dict[str, Any], record: type[Record]) -> dict[str, Any]:
     """The values without those that do not fit."""
     while True:
         try:
@@ -185,7 +216,7 @@ def _mend_status(path: Path) -> str:
     """The good values of a status, with a state that agrees with the other files."""
     folder = path.parent
     written = read_json(path)
-    values = _good_values(written, RunStatus)
+    values = good_values(written, RunStatus)
     if "states" not in values and isinstance(written.get("states"), list):
         values["states"] = [entry for entry in written["states"] if _is_entry(entry)]
     epochs: list[dict[str, Any]] = []

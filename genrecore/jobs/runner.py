@@ -35,6 +35,7 @@ from genrecore.store.disks import has_room
 from genrecore.store.faults import stamps
 from genrecore.store.files import Unreadable, leftovers, write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
+from genrecore.store.own_files import clear_the_way
 from genrecore.store.processes import ENDED, living_processes
 from genrecore.store.run import Run
 from genrecore.store.runs import each_readable, fault
@@ -91,6 +92,7 @@ class _Runner:
         self.watched_at = -math.inf
         self.left_alone: dict[str, Stamps] = {}  # runs that nothing can be done with, and as what
         self.waits_until = -math.inf  # before that nothing is started, by `time.monotonic`
+        clear_the_way(store)
         for path in leftovers(store):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -175,7 +177,7 @@ class _Runner:
         unreadable = None if usable <= busy else fault(run.folder)
         if unreadable is not None:
             raise unreadable
-        taken = None if usable <= busy else slots.take(run)
+        taken = None if usable <= busy else self._take_slots(run)
         if taken is None:
             busy |= usable
             return
@@ -200,6 +202,14 @@ class _Runner:
         finally:
             for slot_lock in slot_locks:
                 os.close(slot_lock)
+
+    def _take_slots(self, run: Run) -> tuple[list[str], list[int]] | None:
+        """As `slots.take`, also where something else lies in the place of a lock."""
+        try:
+            return slots.take(run)
+        except (FileExistsError, IsADirectoryError, FileNotFoundError, NotADirectoryError):
+            clear_the_way(self.store)
+            return slots.take(run)
 
     def _note_ends(self) -> None:
         """Notes the signal or exit code of a child that wrote no final state."""

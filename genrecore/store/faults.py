@@ -60,6 +60,13 @@ def note_fault(folder: Path, changes: Stamps, error: Unreadable | None) -> None:
     _faults[folder] = changes, error
 
 
+def with_note(error: Unreadable) -> Unreadable:
+    """The error; that of a run is noted as its fault: a look at the folder did not find it."""
+    if error.noun == "run":
+        note_fault(error.folder, stamps(error.folder), error)
+    return error
+
+
 def noted(folder: Path) -> tuple[Stamps, Unreadable | None] | None:
     """The stamps for which something was noted, and what; None where nothing was."""
     return _faults.get(folder)

@@ -42,14 +42,17 @@ class Unreadable(GenrecoreError):
         path: The file.
         place: Where in it: a key, a line, a column; may be empty.
         reason: What was expected and found, without a full stop.
-        noun: What the folder is.
+        noun: What the folder is: a run, a plan, a task, or the store.
     """
 
     def __init__(self, path: str | Path, place: str, reason: str, noun: str = "run") -> None:
         self.path, self.noun = Path(path), noun
         self.place, self.reason = visible_line(place), visible_line(reason.rstrip("."))
         where = f"{self.file}, at {self.place}" if place else self.file
-        super().__init__(f"The {noun} {self.name} cannot be read: {where}: {self.reason}.")
+        whole = f"The {noun} {self.name} cannot be read: {where}"
+        if noun == "store":  # goes on without the file
+            whole = f"The store's file cannot be read: {where}"
+        super().__init__(f"{whole}: {self.reason}.")
 
     @property
     def folder(self) -> Path:

@@ -350,6 +350,12 @@ def _misfit(path: str | Path, error: ValidationError, noun: str) -> Unreadable:
     if item["type"] == "json_invalid":
         reason = item["msg"].removeprefix("Invalid JSON: ")
         return Unreadable(path, place, f"it is not JSON: {reason}", noun)
+    if item["type"] == "too_long":
+        most = thousands(item["ctx"]["max_length"])
+        return Unreadable(path, place, f"expected at most {most} entries", noun)
+    if item["type"] == "too_long":
+        most = thousands(item["ctx"]["max_length"])
+        return Unreadable(path, place, f"expected at most {most} entries", noun)
     if item["type"] == "missing":
         return Unreadable(path, place, "it is missing", noun)
     if item["type"] == "extra_forbidden":

@@ -31,7 +31,6 @@ instead, and made again.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
@@ -44,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 from genrecore.config.run import Part, RunConfig, signature, system_signature
 from genrecore.store.about import About, read_about
 from genrecore.store.clocks import boot_id
-from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, note_fault, stamps, stamps_of
+from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, stamps_of, with_note
 from genrecore.store.files import (
     Unreadable,
     open_regular,
@@ -350,7 +349,15 @@ class Run:
     @cached_property
     def segments(self) -> pd.DataFrame | None:
         """The segment table, or None before the test."""
-        return self._table("segments.parquet")
+        table, clips = self._table("segments.parquet"), self.predictions
+        if table is not None and clips is not None:
+            others = {*map(str, clips.columns)} ^ {*map(str, table.columns)}
+            odd = next((name for name in sorted(others) if name.startswith("p_")), "")
+            if odd:
+                path = self.folder / "segments.parquet"
+                reason = "expected the genres of predictions.parquet"
+                raise with_note(Unreadable(path, odd, reason))
+        return table
 
     @cached_property
     def clips(self) -> pd.DataFrame | None:
@@ -399,14 +406,18 @@ class Run:
         clips = self.clips
         n_valid = 0 if clips is None else int((clips["split"] == "valid").sum())
         path, content = self.folder / EPOCHS, b""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             content = read_bytes(path, MOST_EPOCHS * n_valid) if n_valid else b""
+        except FileNotFoundError:
+            pass
+        except Unreadable as error:
+            raise with_note(error) from None
         n_epochs = len(content) // n_valid if n_valid else 0
         flat = np.frombuffer(content, dtype=np.uint8)[: n_epochs * n_valid]
         n_genres = 0 if clips is None else clips["genre"].nunique()
         if len(flat) and int(flat.max()) >= n_genres:
             reason = f"expected numbers of {plural(n_genres, 'genre')}, found {int(flat.max())}"
-            raise self._noted(Unreadable(path, "", reason))
+            raise with_note(Unreadable(path, "", reason))
         return flat.reshape(n_epochs, max(n_valid, 1))
 
     @cached_property
@@ -519,12 +530,7 @@ class Run:
         try:
             return read_table(self.folder / name)
         except Unreadable as error:
-            raise self._noted(error) from None
-
-    def _noted(self, error: Unreadable) -> Unreadable:
-        """The error, noted as the run's fault, since a look at the folder does not find it."""
-        note_fault(self.folder, stamps(self.folder), error)
-        return error
+            raise with_note(error) from None
 
 
 def _prefilled(summary: Summary) -> dict[str, Any]:

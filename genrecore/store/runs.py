@@ -48,6 +48,8 @@ _WEIGHT_FILES = ("resume.pt", "weights.safetensors", "last.safetensors", "model.
 _KEPT_AS = {"queue.json": "queue", "origin.json": "origin", SONG: "_song", ENDED: "ended",
             "environment.json": "environment", "audit.json": "audit"}  # fmt: skip
 """Records and the properties of a run that hold them."""
+NAME = "the folder's name"
+"""The place of a fault that no file has."""
 
 
 def read_run(folder: Path, changes: Stamps | None = None) -> Run:
@@ -62,7 +64,7 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
             changes.
     """
     changes = stamps(folder) if changes is None else changes
-    check_name(folder)
+    check_name(folder / CONFIG)
     raise_if_noted(folder, changes)
     run, known = Run(folder), dict(zip((*STAMPED, *TYPED), changes, strict=True))
     try:
@@ -93,14 +95,15 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
     return run
 
 
-def check_name(folder: Path, noun: str = "run") -> None:
+def check_name(path: Path, noun: str = "run") -> None:
     """
     Raises:
-        Unreadable: The folder's name is one that no page and no terminal can show.
+        Unreadable: The name of the folder of this file is one that no page and no terminal can
+            show.
     """
-    if visible_line(folder.name) != folder.name:
+    if visible_line(path.parent.name) != path.parent.name:
         reason = "expected a name that can be shown; give the folder another one"
-        raise Unreadable(folder / CONFIG, "the folder's name", reason, noun)
+        raise Unreadable(path, NAME, reason, noun)
 
 
 def fault(folder: Path) -> Unreadable | None:

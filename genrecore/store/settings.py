@@ -7,15 +7,37 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from genrecore.config.run import Part
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import is_regular_file, read_json
+from genrecore.store.files import Unreadable, is_regular_file, read_json
+from genrecore.store.records import Record, read_record
 
 FILE = "settings.json"
+
+
+class SettingsFile(Record):
+    """`settings.json`. Those who use a setting check it further."""
+
+    dataset: dict[str, Any] | None = None
+    views: list[dict[str, Any]] | None = None
+    cpu_slots: int | None = None
+    webhook: str | None = None
+    read: list[str] | Literal["*"] | None = None
+    work: list[str] | Literal["*"] | None = None
+    folders: list[str] | None = None
+
+
+def fault(store: Path) -> Unreadable | None:
+    """What is wrong with the settings; None where nothing is."""
+    try:
+        read_record(store / FILE, SettingsFile, "store")
+    except Unreadable as error:
+        return error
+    return None
 
 
 def read(store: Path) -> dict[str, Any]:
@@ -35,7 +57,7 @@ def last_dataset(store: Path) -> Part | None:
 
 def keep_dataset(store: Path, part: Part) -> None:
     """Keeps the dataset as the last one, with which pages open."""
-    if part != last_dataset(store):
+    if part != last_dataset(store) and fault(store) is None:
         with contextlib.suppress(GenrecoreError):  # nothing depends on it
             change(store, "The dataset", dataset=part.model_dump(mode="json"))
 

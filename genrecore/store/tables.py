@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs
 MOST_CELLS = 500_000_000
 """Rows times columns: a small file may unpack to any size."""
 
+MOST_GENRES = 256
+"""As many as a byte counts: `epochs.u8` holds a genre in one."""
+
 TABLES = ("clips.parquet", "predictions.parquet", "segments.parquet")
 _MAGIC = b"PAR1"
 _ENDS = 12  # bytes: the mark, the length of the footer, the mark again
@@ -100,6 +103,7 @@ def _check_clips(path: Path, table: pd.DataFrame) -> None:
     _check_texts(path, table, ("split",), unknown=True)
     _check_texts(path, table, [name for name in _MAY_BE_UNKNOWN if name in table], unknown=True)
     _check_parts(path, table)
+    _check_number_of_genres(path, table["genre"].nunique())
     _check_numbers(path, table, ["duration_s"] if "duration_s" in table else [], unknown=True)
     for name in (*_MAY_BE_UNKNOWN, "duration_s"):
         if name not in table:
@@ -118,12 +122,18 @@ def check_predictions(path: Path, table: pd.DataFrame) -> None:
     genres = [name.removeprefix("p_") for name in table.columns if name.startswith("p_")]
     if not genres:
         raise Unreadable(path, "", "it has no column of probabilities (p_<genre>)")
+    _check_number_of_genres(path, len(genres))
     unknown = sorted(set(table["genre"].unique()) - set(genres))
     if unknown:
         reason = f"expected one of {', '.join(genres)}, found {unknown[0]!r}"
         raise Unreadable(path, "genre", reason)
     # A clip without a number has no prediction.
     _check_numbers(path, table, [f"p_{genre}" for genre in genres], most=1.0, unknown=True)
+
+
+def _check_number_of_genres(path: Path, n: int) -> None:
+    if n > MOST_GENRES:
+        raise Unreadable(path, "genre", f"it has {n} genres; expected at most {MOST_GENRES}")
 
 
 def _check_parts(path: Path, table: pd.DataFrame) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import command
 from conftest import TINY
 from damages import NESTED, cut, gone, to_device, to_fifo, to_folder, to_text, with_value
 from opened import open_page, words
@@ -90,3 +92,50 @@ def test_a_damaged_study_is_a_sentence(damage: Callable[[Path], None], search: P
 def test_a_study_that_is_gone_is_begun_anew(search: Plan) -> None:
     gone(search.folder / "study.db")
     assert Driver(search).n_over == 0
+
+
+MENDED = [
+    ("plan.json", with_value("title", 7), "plan.json keeps its good values."),
+    ("plan.json", to_text("{"), "cannot be mended; it is moved to .damaged/"),
+    ("plan.json", to_fifo, "cannot be mended; it is moved to .damaged/"),
+    ("plan.json", gone, "cannot be mended; it is moved to .damaged/"),
+    ("plan.json", with_value("search.n_trials", "x"), "cannot be mended"),
+    ("trials.json", to_text("7"), "trials.json is taken away."),
+    ("trials.json", to_folder, "trials.json is taken away."),
+    ("study.db", cut, "study.db is taken away."),
+    ("study.db", to_fifo, "study.db is taken away."),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "sentence"), MENDED, ids=range(len(MENDED)))
+def test_a_plan_is_mended_or_moved_aside(
+    name: str, damage: Callable[[Path], None], sentence: str, search: Plan
+) -> None:
+    damage(search.folder / name)
+    if name != "study.db":  # which only a search at work reads
+        [row] = json.loads(command("plans", "repair", "--json"))
+        assert row["plan"] == search.plan_id
+    assert sentence in command("plans", "repair", search.plan_id)
+    assert all(not plan.problem for plan in plans.all_plans())
+    assert "All plans can be read." in command("plans", "repair")
+    if "moved" in sentence:
+        assert [plan.plan_id for plan in plans.all_plans()] != [search.plan_id]
+        assert (search.store / ".damaged" / search.plan_id).is_dir()
+    elif not name.startswith("plan"):
+        assert Driver(Plan(search.folder)).n_over == 0
+
+
+def test_good_runs_of_a_plan_stay(search: Plan) -> None:
+    plan = next(plan for plan in plans.all_plans() if not plan.search)
+    with_value("runs.0.config.seed", "x")(plan.folder / "plan.json")
+    app = open_page("plans")
+    app.button(key=f"repair_{plan.plan_id}").click().run()
+    assert not app.exception
+    assert [member.config.seed for member in Plan(plan.folder).members] == [1]
+    assert "can be read; nothing" in command("plans", "repair", plan.plan_id)
+
+
+def test_a_plan_of_a_million_runs_is_not_read(search: Plan) -> None:
+    run = {"changes": {}, "config": {}, "reuses": ""}
+    with_value("runs", [run] * 100_000)(search.folder / "plan.json")
+    assert "at runs: expected at most 2,000 entries" in Plan(search.folder).problem

@@ -99,3 +99,25 @@ def test_a_run_whose_failure_cannot_be_written_is_left_alone(
     monkeypatch.setattr(runner.Status, "move", fail)
     runner.work(store, PROGRAM)  # it ends
     assert (Run(bad.folder).state, Run(good.folder).state) == ("queued", "done")
+
+
+IN_THE_WAY = {
+    ".runner.lock": to_folder,
+    ".runner.log": to_fifo,
+    ".slots": to_text("x"),
+    ".slots/cpu.lock": to_folder,
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_WAY)
+def test_nothing_in_the_place_of_a_lock_or_log_stops_the_queue(
+    name: str, store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "RUNNER", RUNNER)
+    run = create_run(tiny(), store)
+    (store / name).parent.mkdir(exist_ok=True)
+    IN_THE_WAY[name](store / name)
+    actions.ensure_runner(store)
+    wait_for(lambda: Run(run.folder).state == "done", most_s=20)
+    wait_for(lambda: not is_locked(store / actions.RUNNER_LOCK), most_s=10)
+    assert (store / ".damaged" / Path(name).name).exists()

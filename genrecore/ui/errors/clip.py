@@ -22,7 +22,7 @@ from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
 from genrecore.ui.datasets.listening import cut, source_of
-from genrecore.ui.errors.lists import CLICKED, predictions
+from genrecore.ui.errors.lists import CLICKED, judgements, predictions
 from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.frame import NO_BREAK, chart, plain, section, work_button
@@ -121,7 +121,7 @@ def _judge(run: Run, clip: pd.Series) -> None:
                 with working("judge a label"):
                     label_reviews.add(dataset, clip["clip_id"], clip["genre"], judgement)
                 st.rerun()
-    table = label_reviews.read(dataset=dataset)
+    table = judgements(dataset)
     if len(table):
         st.download_button(
             f"Download all judgements ({len(table)})",

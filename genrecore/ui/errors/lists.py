@@ -16,6 +16,7 @@ from genrecore.evaluation.folds import fold_sets
 from genrecore.evaluation.metrics import NO_PREDICTION
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
+from genrecore.store.files import Unreadable
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
@@ -169,11 +170,20 @@ def runs_differ(run: Run, tested: Sequence[Run]) -> ClipList | None:
     )
 
 
+def judgements(dataset: str) -> pd.DataFrame:
+    """The judgements of listeners (`label_reviews.read`); none, and why, where they are damaged."""
+    try:
+        return label_reviews.read(dataset=dataset)
+    except Unreadable as error:
+        st.warning(plain(f"{error} Runs offers to repair it."), icon=":material/warning:")
+        return pd.DataFrame(columns=list(label_reviews.COLUMNS))
+
+
 def labels(run: Run, tested: Sequence[Run]) -> ClipList:
     """Labels that may be wrong, with the judgements of listeners."""
     others = _choose_others(run, tested, 0, _other_folds(run, tested)) or []
     rows = mistakes.suspects([predictions(run), *map(predictions, others)])
-    reviews = label_reviews.read(dataset=run.config.dataset.name).set_index("clip_id")
+    reviews = judgements(run.config.dataset.name).set_index("clip_id")
     rows = rows.assign(judgement=rows["clip_id"].map(reviews["judgement"]))
     n_runs = words.plural(len(others) + 1, "run")
     return ClipList(

@@ -27,6 +27,7 @@ from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots.chart import in_theme
 from genrecore.reporting.plots.palette import INK
+from genrecore.store.faults import with_note
 from genrecore.store.files import Unreadable
 from genrecore.store.run import Run, store_dir
 from genrecore.store.separation import Answer, Separation
@@ -149,7 +150,8 @@ def _run_on_guard(script: str) -> None:
     try:
         runpy.run_path(script)
     except Unreadable as error:
-        if st.session_state.get(_UNREADABLE) != str(error):
+        with_note(error)
+        if error.noun == "run" and st.session_state.get(_UNREADABLE) != str(error):
             st.session_state[_UNREADABLE] = str(error)
             st.rerun()
         st.error(plain(str(error)), icon=":material/error:")
@@ -395,7 +397,7 @@ def sentences() -> Iterator[None]:
     try:
         yield
     except Unreadable as error:
-        if st.session_state.get(_UNREADABLE) != str(error):
+        if error.noun == "run" and st.session_state.get(_UNREADABLE) != str(error):
             raise
         st.error(plain(str(error)), icon=":material/error:")
     except GenrecoreError as error:

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from genrecore import words
+from genrecore.store.faults import with_note
 from genrecore.store.files import Unreadable
 from genrecore.store.progress import phase_text
 from genrecore.store.run import LIVE, Run
@@ -83,8 +84,11 @@ def live(
     def draw() -> None:
         try:
             function()
-        except Unreadable:  # damaged meanwhile: the page as a whole does without it
-            st.rerun()
+        except Unreadable as error:  # damaged meanwhile: the page as a whole does without it
+            with_note(error)
+            if error.noun == "run":
+                st.rerun()
+            st.error(plain(str(error)), icon=":material/error:")
 
     st.fragment(draw, run_every=tick_s if while_true else idle_s)()
 

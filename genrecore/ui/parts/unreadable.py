@@ -30,11 +30,13 @@ def unreadable_caption() -> None:
 
 def unreadable_runs() -> None:
     """The runs that cannot be read, each with its file, the place, the reason, and two buttons."""
-    errors = unreadable()
-    if not errors:
+    errors, files = unreadable(), jobs.damaged_files()
+    counts = [(len(errors), "run", "runs"), (len(files), "file of the store", "files of the store")]
+    counted = " and ".join(plural(*count) for count in counts if count[0])
+    if not counted:
         return
     with st.expander(
-        f"{plural(len(errors), 'run')} cannot be read",
+        f"{counted} cannot be read",
         icon=":material/warning:",
         key="unreadable_runs",
     ):
@@ -43,6 +45,11 @@ def unreadable_runs() -> None:
             "keeps a copy of a damaged file in the run's folder, then uses what its other files "
             "say. A command as well: genrecore runs repair."
         )
+        for file in files:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(plain(str(file)), width="stretch")
+                if work_button("Repair", icon=":material/build:", key=f"repair_{file.file}"):
+                    act(partial(jobs.repair_file, file.file))
         for error in errors[:_MOST]:
             run = Run(error.folder)
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):

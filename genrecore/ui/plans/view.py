@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -14,9 +15,19 @@ from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import results
 from genrecore.experiments import search as searching
 from genrecore.experiments.plan import PRUNED, Member, Plan, find_plan, queue_missing, stop
+from genrecore.experiments.repair import repair
 from genrecore.reporting.columns import Column
 from genrecore.store.run import MARKS
-from genrecore.ui.parts.frame import NO_BREAK, link_to, plain, run_badges, section, sentences
+from genrecore.ui.parts.frame import (
+    NO_BREAK,
+    act,
+    link_to,
+    plain,
+    run_badges,
+    section,
+    sentences,
+    work_button,
+)
 from genrecore.ui.parts.live import state_word
 from genrecore.ui.parts.tables import show_table, shown_marks, table_to_open
 from genrecore.ui.plans.progress import choose_entry, failures, follow, go_on, offer_missing
@@ -44,7 +55,17 @@ def show(plans: Sequence[Plan]) -> None:
     """The plan that the URL names, and the list of all; `plans` is not empty."""
     for plan in plans:
         if plan.problem:
-            st.warning(plain(plan.problem))
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.warning(plain(plan.problem), width="stretch")
+                if work_button(
+                    "Repair",
+                    icon=":material/build:",
+                    key=f"repair_{words.visible_line(plan.plan_id)}",
+                    help="Keeps a copy, then uses what its other files say; a plan that cannot be "
+                    "mended is moved aside, and its runs stay. A command as well: genrecore plans "
+                    "repair.",
+                ):
+                    act(partial(repair, plan))
     by_id = {plan.plan_id: plan for plan in plans if not plan.problem}
     if not by_id:
         return
