@@ -11,9 +11,8 @@ from genrecore.ui.overview.song import train_first
 from genrecore.ui.parts import readers
 
 ui.page("Classify", "Hear a clip while runs tell its genre, moment by moment, and why.")
-ui.unreadable_caption()
 
-usable = readers.usable(readers.all_runs())
+usable = readers.usable(ui.look_at_runs().runs)
 if not usable:
     ui.empty(
         "There is no trained run yet.",

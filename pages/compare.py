@@ -9,9 +9,8 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import command
 
 ui.page("Compare", "Runs or systems on the same test clips: is the difference real?")
-ui.unreadable_caption()
 
-tested = readers.tested(readers.all_runs())
+tested = readers.tested(ui.look_at_runs().runs)
 if len(tested) < 2:
     ui.empty(
         "One run has been tested; comparing takes two."

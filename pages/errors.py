@@ -8,9 +8,8 @@ from genrecore.ui.errors import view as errors
 from genrecore.ui.parts import readers
 
 ui.page("Errors", "Hear which clips a run confuses, and judge for yourself.")
-ui.unreadable_caption()
 
-tested = readers.tested(readers.all_runs())
+tested = readers.tested(ui.look_at_runs().runs)
 if not tested:
     ui.empty(
         "There are no mistakes to hear yet.",

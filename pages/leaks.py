@@ -6,10 +6,10 @@ from genrecore.ui.leaks import form, view
 from genrecore.ui.plans.progress import choose_view
 
 ui.page("Leaks", "How much of an accuracy comes from a leak between training and test?")
-ui.unreadable_caption()
+runs = ui.look_at_runs().runs
 
 view.explanation()
-experiments = view.all_experiments()
+experiments = view.all_experiments(runs)
 if choose_view("experiments", "Experiments", bool(experiments)) == "experiments":
     view.show(experiments)
 else:

@@ -9,17 +9,16 @@ from genrecore.ui.overview import song, view
 from genrecore.ui.parts import readers
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
-ui.unreadable_caption()
 
-listed = readers.listed()
-runs, active = [run for run, _ in listed], [run for run, row in listed if row.is_active]
+listing = ui.look_at_runs()
+runs = listing.runs
 if not runs:
     view.first_steps()
     st.stop()
 
 song.newest_song(runs)
-song.drop_song(readers.tested(readers.usable(runs)), active)
-view.live_runs(listed)
+song.drop_song(readers.tested(readers.usable(runs)), listing.active)
+view.live_runs(listing)
 
 table = readers.leaderboard(runs)
 if table.empty:

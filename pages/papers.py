@@ -9,7 +9,7 @@ ui.page(
     "Papers",
     "Five studies as recipes: what they claim, and what you get, their way and an honest way.",
 )
-ui.unreadable_caption()
+ui.look_at_runs()
 
 study = papers.choose_study()
 ui.opens(study.citation)

@@ -7,7 +7,7 @@ from genrecore.ui.plans import form, view
 from genrecore.ui.plans.progress import choose_view
 
 ui.page("Plans", "Models, seeds, splits and any list of values, trained as one plan.")
-ui.unreadable_caption()
+ui.look_at_runs()
 
 view.explanation()
 plans = all_plans()

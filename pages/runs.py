@@ -4,7 +4,7 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.evaluation.listing import run_rows
+from genrecore.evaluation.listing import look
 from genrecore.ui.overview.song import show_song
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.unreadable import unreadable_runs
@@ -15,8 +15,9 @@ from genrecore.ui.runs.detail import run_detail
 
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
-rows = run_rows()
-unreadable_runs()
+listing = look()
+rows = listing.rows
+unreadable_runs(listing.unreadable)
 if not rows:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")

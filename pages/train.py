@@ -7,7 +7,7 @@ from genrecore.ui.parts import forms, readers
 from genrecore.ui.train import submission
 
 ui.page("Train", "Choose music and a model. The run goes on when you close this page.")
-ui.unreadable_caption()
+listing = ui.look_at_runs()
 
 parent = readers.find(ui.chosen("from"))
 base = parent.config if parent else usual_config()
@@ -20,4 +20,4 @@ with left:
 
 with right:
     ui.section("This run")
-    submission.run_panel(values, parent)
+    submission.run_panel(values, parent, listing)

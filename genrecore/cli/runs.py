@@ -27,7 +27,7 @@ from genrecore.config.command import train_command
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation.listing import RunRow, run_rows, unreadable
+from genrecore.evaluation.listing import RunRow, look, unreadable
 from genrecore.jobs import actions, alerts, journal, slots
 from genrecore.store import own_files
 from genrecore.store.progress import Report, phase_text
@@ -96,11 +96,12 @@ def list_runs(
     as_json: JsonOption = False,
 ) -> None:
     """Every run in the store, the newest first, with its state and its accuracies."""
-    for error in unreadable():
+    listing = look()
+    for error in listing.unreadable:
         err.print(f"{error} 'genrecore runs repair {error.name}' mends what can be mended.")
     runs = [
         run
-        for run in run_rows()
+        for run in listing.rows
         if run.matches(find) and set(tag or ()) <= set(run.tags) and (run.starred or not starred)
     ]
     rows: list[dict[str, Any]] = [

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -97,31 +96,54 @@ class RunRow:
         )
 
 
-def run_rows(store: Path | None = None) -> list[RunRow]:
-    """A row for each readable run, the newest first."""
-    return [row for _, row in _rows(store) if isinstance(row, RunRow)]
+@dataclass(frozen=True)
+class Listing:
+    """The runs of a store as one look found them, the newest first.
+
+    Attributes:
+        rows: A row for each readable run.
+        unreadable: Why each of the others cannot be read.
+    """
+
+    rows: list[RunRow]
+    unreadable: list[Unreadable]
+    _summaries: list[Summary]
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The run of each row."""
+        return [Run.summarised(summary) for summary in self._summaries]
+
+    @property
+    def active(self) -> list[Run]:
+        """The runs that work or wait."""
+        return [run for run, row in zip(self.runs, self.rows, strict=True) if row.is_active]
 
 
-def listed(store: Path | None = None) -> list[tuple[Run, RunRow]]:
-    """Each readable run with its row, the newest first."""
-    return [
-        (Run.summarised(summary), row) for summary, row in _rows(store) if isinstance(row, RunRow)
-    ]
-
-
-def unreadable(store: Path | None = None) -> list[Unreadable]:
-    """Why each of the other runs cannot be read."""
-    return [row for _, row in _rows(store) if isinstance(row, Unreadable)]
-
-
-def _rows(store: Path | None) -> Iterator[tuple[Summary, RunRow | Unreadable]]:
+def look(store: Path | None = None) -> Listing:
+    """All runs of the store as they are now."""
+    listing = Listing([], [], [])
     for summary in summaries(store):
         try:
             row = summary.fault or _row(summary)
         except Unreadable as error:
-            yield summary, error
+            row = error
+        if isinstance(row, Unreadable):
+            listing.unreadable.append(row)
         else:
-            yield summary, row
+            listing.rows.append(row)
+            listing._summaries.append(summary)
+    return listing
+
+
+def run_rows(store: Path | None = None) -> list[RunRow]:
+    """A row for each readable run, the newest first."""
+    return look(store).rows
+
+
+def unreadable(store: Path | None = None) -> list[Unreadable]:
+    """Why each of the other runs cannot be read."""
+    return look(store).unreadable
 
 
 def _row(summary: Summary) -> RunRow:

@@ -16,7 +16,7 @@ from genrecore.ui.parts.frame import (
 )
 from genrecore.ui.parts.live import live
 from genrecore.ui.parts.tables import leaderboard_table
-from genrecore.ui.parts.unreadable import unreadable_caption
+from genrecore.ui.parts.unreadable import look_at_runs
 
 __all__ = [
     "Door",
@@ -27,6 +27,7 @@ __all__ = [
     "leaderboard_table",
     "link_to",
     "live",
+    "look_at_runs",
     "navigation",
     "opens",
     "page",
@@ -34,5 +35,4 @@ __all__ = [
     "plain",
     "section",
     "sentences",
-    "unreadable_caption",
 ]

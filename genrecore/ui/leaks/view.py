@@ -51,9 +51,9 @@ def explanation() -> None:
     )
 
 
-def all_experiments() -> list[LeakExperiment]:
-    """The experiments of the store, the newest first."""
-    return leaks.experiments(readers.all_runs())
+def all_experiments(runs: Sequence[Run]) -> list[LeakExperiment]:
+    """The experiments among all runs of the store, the newest first."""
+    return leaks.experiments(runs)
 
 
 def show(experiments: Sequence[LeakExperiment]) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 import streamlit as st
 
-from genrecore.evaluation.listing import RunRow, listed
-from genrecore.store.run import Run
+from genrecore.evaluation.listing import Listing, look
 from genrecore.ui.overview.song import drop_song
 from genrecore.ui.parts.choices import choose_page
 from genrecore.ui.parts.frame import link_to, section
@@ -54,23 +51,23 @@ def first_steps() -> None:
     st.code("genrecore demo", language="bash")
 
 
-def live_runs(runs: Sequence[tuple[Run, RunRow]]) -> None:
+def live_runs(listing: Listing) -> None:
     """`running_now`, looked at again and again."""
-    first, active = [runs], {run.run_id for run, row in runs if row.is_active}
-    live(lambda: running_now(first.pop() if first else listed(), active), bool(active), IDLE_S)
+    first, active = [listing], {run.run_id for run in listing.active}
+    live(lambda: running_now(first.pop() if first else look(), active), bool(active), IDLE_S)
 
 
-def running_now(runs: Sequence[tuple[Run, RunRow]], active_before: set[str]) -> None:
+def running_now(listing: Listing, active_before: set[str]) -> None:
     """A card for each run that works or waits.
 
     When one begins or ends the whole page is drawn anew, since its other parts change as well.
 
     Args:
-        runs: All of the store.
+        listing: All runs of the store.
         active_before: Those that worked or waited when the page was drawn.
     """
-    toasts([row for _, row in runs])
-    active = [run for run, row in runs if row.is_active]
+    toasts(listing.rows)
+    active = listing.active
     if {run.run_id for run in active} != active_before:
         st.rerun()
     if active:

@@ -11,7 +11,7 @@ import pandas as pd
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.comparison import distinct
-from genrecore.evaluation.listing import listed, run_ids, unreadable
+from genrecore.evaluation.listing import look, run_ids, unreadable
 from genrecore.evaluation.pooling import accuracy_by_pooling
 from genrecore.evaluation.scores import best_of, by_preference, rank_runs, read_test_predictions
 from genrecore.reporting import plots
@@ -22,14 +22,9 @@ from genrecore.store.summaries import Summary
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 
 
-def active_runs() -> list[Run]:
-    """The runs that work or wait, the newest first."""
-    return [run for run, row in listed() if row.is_active]
-
-
 def all_runs() -> list[Run]:
     """Every readable run of the store, the newest first."""
-    return [run for run, _ in listed()]
+    return look().runs
 
 
 def find(run_id: str) -> Run | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
 
-from genrecore.evaluation.listing import unreadable
+from genrecore.evaluation.listing import Listing, look
 from genrecore.jobs import actions as jobs
+from genrecore.store.files import Unreadable
 from genrecore.store.run import Run
 from genrecore.ui.parts.frame import act, link_to, plain, work_button
 from genrecore.words import plural
@@ -15,9 +17,11 @@ from genrecore.words import plural
 _MOST = 50
 
 
-def unreadable_caption() -> None:
-    """How many runs a page leaves out because they cannot be read; nothing where all can."""
-    n = len(unreadable())
+def look_at_runs() -> Listing:
+    """The runs of the store; a caption says how many the page leaves out because they cannot be
+    read."""
+    listing = look()
+    n = len(listing.unreadable)
     if n:
         with st.container(horizontal=True, vertical_alignment="center", key="unreadable"):
             st.caption(
@@ -26,11 +30,12 @@ def unreadable_caption() -> None:
                 width="content",
             )
             link_to("runs", "Why, and what to do")
+    return listing
 
 
-def unreadable_runs() -> None:
+def unreadable_runs(errors: Sequence[Unreadable]) -> None:
     """The runs that cannot be read, each with its file, the place, the reason, and two buttons."""
-    errors, files = unreadable(), jobs.damaged_files()
+    files = jobs.damaged_files()
     counts = [(len(errors), "run", "runs"), (len(files), "file of the store", "files of the store")]
     counted = " and ".join(plural(*count) for count in counts if count[0])
     if not counted:

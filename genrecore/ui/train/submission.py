@@ -14,7 +14,7 @@ from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, differences
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation.listing import run_rows
+from genrecore.evaluation.listing import Listing
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run
 from genrecore.training import hardware
@@ -30,15 +30,16 @@ from genrecore.ui.plans.panel import estimator_for
 _HOW = {"runs": "by similar earlier runs", "steps": "by training steps measured here"}
 
 
-def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
+def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -> None:
     """Checks the form, shows the run that it makes, and offers to train and to prepare.
 
     Args:
         values: Dotted values of the form.
         parent: The run whose settings the form was opened with.
+        listing: All runs of the store.
     """
     with st.container(key="train_bar", gap="small"):
-        config = _start_part(values, parent)
+        config = _start_part(values, parent, listing)
     if config is None:
         return
     device = hardware.choose(config.device, config.training.precision)
@@ -49,7 +50,9 @@ def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
     command(train_command(config))
 
 
-def _start_part(values: Mapping[str, Any], parent: Run | None) -> RunConfig | None:
+def _start_part(
+    values: Mapping[str, Any], parent: Run | None, listing: Listing
+) -> RunConfig | None:
     """What stays in view: the run in a line, its time, its check and the button; None where the
     form is refused."""
     with forms.checked("Train", "train"):
@@ -64,7 +67,7 @@ def _start_part(values: Mapping[str, Any], parent: Run | None) -> RunConfig | No
         config = resolve(config).config
         split = SPLITS[config.split.name].title
         st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
-        done = tuple(row.run_id for row in run_rows() if row.state == "done")
+        done = tuple(row.run_id for row in listing.rows if row.state == "done")
         st.caption(_time(config.model_dump_json(), done))
         accepted = show_check(config, "Train" + (RED if leaks else ""), "train")
         if accepted is None:
