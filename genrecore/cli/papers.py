@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import Annotated, Literal
 
@@ -56,9 +57,22 @@ def list_papers(as_json: JsonOption = False) -> None:
 
 
 @group.command("show")
-def show_paper(study: StudyArgument, as_json: JsonOption = False) -> None:
+def show_paper(
+    study: StudyArgument,
+    row: Annotated[
+        str, Option(help="Instead every value of this row's configuration, with its source.")
+    ] = "",
+    protocol: Annotated[
+        Literal["published", "honest"], Option(help="Of the row: as published, or honest.")
+    ] = "published",
+    as_json: JsonOption = False,
+) -> None:
     """A study's recipe with the source of every value, its systems, its numbers, its critique."""
     paper = papers.study(study)
+    if row:
+        values = papers.marked_values(paper, row, protocol)
+        print_rows(as_json, [dataclasses.asdict(value) for value in values])
+        return
     if as_json:
         facts = paper.model_dump()
         print_json(facts | {"numbers": [number.model_dump() for number in paper.numbers]})
@@ -86,7 +100,7 @@ def show_paper(study: StudyArgument, as_json: JsonOption = False) -> None:
                 "place": number.place,
                 "printed": number.shown,
                 "of": paper.title_of(number.system) if number.system else "",
-                "measure": papers.MEASURES[number.measure],
+                "measure": number.quantity,
                 "in": number.words.replace("\t", " | "),
             }
             for number in paper.numbers

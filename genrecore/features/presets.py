@@ -144,9 +144,9 @@ PRESETS.register(
     notes=(
         "The study resizes to the appropriate input size of three networks for images of three "
         "channels; 224 × 224 is theirs.",
-        "Its formula of the mel scale is the one of HTK; sample rate, window, hop and bands are "
-        "not printed and are librosa's defaults here (22 050 Hz, 2048, 512, 128).",
-        "Its images were drawn in colour; here the three channels are the same decibels.",
+        "Its formula of the mel scale is lost in its text; sample rate, window, hop, bands and mel "
+        "scale are librosa's defaults here (22 050 Hz, 2048, 512, 128, Slaney's).",
+        "It says red, green and blue, and no colour map; here it is magma, librosa's for decibels.",
         "It names zero mean normalisation; here mean and standard deviation are the training "
         "data's.",
     ),
@@ -154,10 +154,9 @@ PRESETS.register(
     {
         **_audio(22_050, 30.0),
         "feature": "log_mel",
-        "feature.mel_scale": "htk",
         "feature.frames": 224,
         "feature.bins": 224,
-        "feature.channels": 3,
+        "feature.colours": "magma",
         "standardise": "z_score",
     }
 )

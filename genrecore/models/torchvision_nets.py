@@ -9,7 +9,7 @@ torchvision itself is imported when a network is built: it takes seconds.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -111,11 +111,28 @@ def resnet18(shape: tuple[int, ...], n_genres: int, options: ResNet18Options) ->
     return fitted("resnet18", network, published, shape, n_genres, options, "conv1", "fc")
 
 
+def local_response_field(where: str) -> Any:
+    """The switch for local response normalisation in these places."""
+    return Field(
+        False,
+        title="Local response normalisation",
+        description=f"Divides each value by what five neighbouring filters give at its place, "
+        f"{where}, as published in 2012 and 2014; torchvision's networks leave it out",
+    )
+
+
+def _local_response() -> nn.Module:
+    """b = a / (2 + 10⁻⁴ · sum of a² over five filters)^0.75, AlexNet's section 3.3. torch divides
+    the sum by the five, so its alpha is five times the paper's."""
+    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+
+
 class AlexNetOptions(TorchvisionOptions):
     """What can be chosen about an AlexNet."""
 
     pretrained: bool = pretrained_field("233 MB")
     dropout: float = dropout_field(0.5, "each of the first two dense layers")
+    local_response: bool = local_response_field("after the first two convolutions")
 
 
 @MODELS.register(
@@ -141,8 +158,9 @@ def alexnet(shape: tuple[int, ...], n_genres: int, options: AlexNetOptions) -> n
     """AlexNet from images (batch, 1 or 3, bins, frames) to logits (batch, n_genres).
 
     Five convolutions, and three dense layers of 4096, 4096 and n_genres. torchvision's network is
-    the one-column variant of 2014: fewer filters (64, 192, 384, 256, 256), no local response
-    normalisation, which Hong names as part of it, and no convolutions in two groups. The last maps
+    the one-column variant of 2014: fewer filters (64, 192, 384, 256, 256), no convolutions
+    in two groups, and no local response normalisation, which Hong names as part of it, unless it is
+    turned on: after the first two convolutions, with the paper's constants. The last maps
     are averaged to 6 × 6, so that any image of 63 × 63 or more fits; Belton calls that global
     average pooling.
 
@@ -157,6 +175,9 @@ def alexnet(shape: tuple[int, ...], n_genres: int, options: AlexNetOptions) -> n
     from torchvision import models
 
     network = models.alexnet(dropout=options.dropout)
+    if options.local_response:
+        for k in (1, 4):  # within the ReLU, so that published weights keep their names
+            network.features[k] = nn.Sequential(network.features[k], _local_response())
     published = models.AlexNet_Weights.IMAGENET1K_V1
     layers = ("features.0", "classifier.6")
     return fitted("alexnet", network, published, shape, n_genres, options, *layers)
@@ -219,6 +240,9 @@ class GoogLeNetOptions(TorchvisionOptions):
         description="Two more classifiers on layers half-way up, whose losses count 0.3 each while "
         "training; left out where only the head is trained",
     )
+    local_response: bool = local_response_field(
+        "after the first pooling and before the second, beside batch normalisation"
+    )
 
 
 @MODELS.register(
@@ -252,7 +276,8 @@ def googlenet(shape: tuple[int, ...], n_genres: int, options: GoogLeNetOptions) 
 
     Nine Inception modules, of which the first and the fourth of the middle five carry auxiliary
     heads in training, as in the paper. torchvision's network differs from the paper: batch
-    normalisation after every convolution instead of two local response normalisations, 3 × 3
+    normalisation after every convolution instead of two local response normalisations (an option
+    adds these in the paper's places, with AlexNet's constants, for the paper prints none), 3 × 3
     instead of 5 × 5 kernels in each module's third branch (an old mistake, which the published
     weights have as well), and dropout of 0.2 instead of 0.4. The auxiliary heads pool to 4 × 4
     whatever the image, so that any of 15 × 15 or more fits. The rescaling of the input that
@@ -275,6 +300,9 @@ def googlenet(shape: tuple[int, ...], n_genres: int, options: GoogLeNetOptions) 
     # Above frozen layers they would teach nobody anything.
     auxiliary = options.auxiliary and options.trained == "all"
     network = models.googlenet(aux_logits=auxiliary, init_weights=True, dropout=options.dropout)
+    if options.local_response:
+        network.maxpool1 = nn.Sequential(network.maxpool1, _local_response())
+        network.maxpool2 = nn.Sequential(_local_response(), network.maxpool2)
     published = models.GoogLeNet_Weights.IMAGENET1K_V1
     layers = ("conv1.conv", "fc", "aux1", "aux2")
     return GoogLeNet(fitted("googlenet", network, published, shape, n_genres, options, *layers))

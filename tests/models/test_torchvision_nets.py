@@ -244,3 +244,29 @@ def test_random_weights_of_torch_are_uniform_with_the_spread_of_its_layers() -> 
             bound = n_inputs**-0.5  # uniform within it: a spread of 1 / sqrt(3 m)
             assert module.weight.abs().max() <= bound
             assert module.weight.abs().max() > 0.99 * bound  # of 9 408 weights or more
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet"])
+def test_local_response_normalisation_is_the_papers_in_two_places(name: str) -> None:
+    torch.manual_seed(0)
+    plain = MODELS.choose(name).thing((3, 65, 65), 7, MODELS.choose(name).options).eval()
+    chosen = MODELS.choose(name, {"local_response": True})
+    torch.manual_seed(0)
+    normalised = chosen.thing((3, 65, 65), 7, chosen.options).eval()
+    layers = [m for m in normalised.modules() if isinstance(m, torch.nn.LocalResponseNorm)]
+    assert len(layers) == 2
+    assert not any(isinstance(m, torch.nn.LocalResponseNorm) for m in plain.modules())
+    # The same weights under the same names, so published ones fit.
+    assert plain.state_dict().keys() == normalised.state_dict().keys()
+    for key, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, normalised.state_dict()[key]), key
+    maps: list[int] = []
+    for layer in layers:
+        layer.register_forward_hook(lambda layer, inputs, output: maps.append(output.shape[1]))
+    with torch.no_grad():
+        normalised(torch.rand(2, 3, 65, 65))
+        assert maps == [64, 192]
+        # By hand, as AlexNet's paper writes it, of the third of seven filters.
+        a = 10 * torch.rand(1, 7, 1, 1)
+        expected = a[0, 2] / (2 + 1e-4 * a[0, 0:5].square().sum(0)) ** 0.75
+        torch.testing.assert_close(layers[0](a)[0, 2], expected)

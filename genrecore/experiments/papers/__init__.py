@@ -18,11 +18,13 @@ from genrecore.experiments.papers.findings import (
 )
 from genrecore.experiments.papers.printed import MEASURES, Printed
 from genrecore.experiments.papers.recipes import (
+    MarkedValue,
     Music,
     RunsOfStudy,
     StudyRun,
     config_of,
     find_runs,
+    marked_values,
     start,
     study_runs,
     trainable,
@@ -34,6 +36,7 @@ __all__ = [
     "PROTOCOLS",
     "VERDICTS",
     "Cell",
+    "MarkedValue",
     "Music",
     "Ours",
     "Printed",
@@ -45,6 +48,7 @@ __all__ = [
     "config_of",
     "find_runs",
     "gaps",
+    "marked_values",
     "runs_of",
     "start",
     "studies",

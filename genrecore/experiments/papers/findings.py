@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from math import inf, isnan, nan, sqrt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from genrecore.data.clips import genres_of
 from genrecore.evaluation import clustered, metrics
 from genrecore.evaluation.clustered import NOTHING, Interval
 from genrecore.evaluation.scores import with_artists
-from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
+from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed, epochs_in_words
 from genrecore.experiments.papers.recipes import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
 from genrecore.store.run import Run
 from genrecore.store.runs import each_readable
 
-VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
+VERDICTS = ("reproduced", "above", "below", "another measure", "not run", "rehearsal")
 _ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")
 
 
@@ -37,6 +39,7 @@ class Ours:
         n_runs: Number of runs.
         shows: What was measured, for people.
         freedom: Degrees of freedom of the standard error.
+        split: Of an accuracy, `valid` or `test`: the clips that it is of.
     """
 
     value: float
@@ -46,6 +49,7 @@ class Ours:
     n_runs: int
     shows: str
     freedom: float = inf
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,29 +124,57 @@ def _accuracy(run: Run, split: str) -> float:
     return nan if predictions is None else metrics.scores(predictions, split=split)["accuracy"]
 
 
-def measure(runs: Sequence[Run], quantity: str, protocol: str, genre: str = "") -> Ours:
+def measure(
+    runs: Sequence[Run],
+    quantity: str,
+    protocol: str,
+    genre: str = "",
+    epochs: tuple[int, int] | None = None,
+) -> Ours:
     """A quantity over the runs of one system.
 
-    The honest protocol measures accuracies on test clips, whatever clips the study took.
+    The honest protocol measures accuracies on test clips, whatever clips the study took. What is of
+    epochs is measured on validation clips: a run predicts no others during training.
 
     Args:
         runs: The runs.
         quantity: A key of `MEASURES`.
         protocol: A key of `PROTOCOLS`.
         genre: The genre of a recall.
+        epochs: The first and the last epoch of which the mean is taken.
     """
+    if epochs is not None:
+        return _during_training(runs, epochs)
     if quantity in SHARES and quantity != "train_accuracy":
         split = "valid" if quantity == "valid_accuracy" and protocol == "published" else "test"
         accuracy, n_runs = _accuracy_of_all(runs, split, genre)
         shows = f"{'validation' if split == 'valid' else 'test'} accuracy"
         shows = f"test recall of {genre}" if quantity == "recall" else shows
         ends = accuracy.low, accuracy.high, accuracy.error
-        return Ours(accuracy.value, *ends, n_runs, shows, accuracy.freedom)
+        return Ours(accuracy.value, *ends, n_runs, shows, accuracy.freedom, split)
     values = [value for run in runs if not isnan(value := _number(run, quantity))]
     if not values:
         return Ours(nan, nan, nan, nan, 0, MEASURES[quantity])
     middle = statistics.median(values) if quantity == "minutes" else statistics.fmean(values)
     return Ours(middle, min(values), max(values), nan, len(values), MEASURES[quantity])
+
+
+def _during_training(runs: Sequence[Run], epochs: tuple[int, int]) -> Ours:
+    """The mean accuracy of epochs on the validation clips, of runs that reached the last one."""
+    first, last = epochs
+    tables = []
+    for run in runs:
+        clips, predicted = run.clips, run.epoch_predictions
+        if clips is None or len(predicted) < last:
+            continue
+        table = clips.loc[clips["split"] == "valid", ["clip_id", "genre"]].reset_index(drop=True)
+        genres = np.array(genres_of(clips), dtype=object)
+        right = genres[predicted[first - 1 : last]] == table["genre"].to_numpy()
+        tables.append(with_artists(table.assign(right=right.mean(axis=0)), run))
+    shows = f"validation accuracy in {epochs_in_words(epochs)}"
+    accuracy = _interval([table.set_index("clip_id")["right"] for table in tables], tables)
+    ends = accuracy.low, accuracy.high, accuracy.error
+    return Ours(accuracy.value, *ends, len(tables), shows, accuracy.freedom, "valid")
 
 
 def _number(run: Run, quantity: str) -> float:
@@ -187,18 +219,41 @@ def interval(tables: Sequence[pd.DataFrame]) -> Interval:
     for table in tables:
         labels, proba = metrics.as_arrays(table, metrics.genres_in(table))
         right.append(pd.Series(proba.argmax(axis=1) == labels, index=table["clip_id"]))
+    return _interval(right, tables)
+
+
+def _interval(right: Sequence[pd.Series], tables: Sequence[pd.DataFrame]) -> Interval:
+    """The same of the share of each clip that is right, by `clip_id`."""
+    if not tables:
+        return NOTHING
     joined = pd.concat(right, axis=1).astype(float)  # (clips, runs), nan where a run did not test
     clips = pd.concat(tables).drop_duplicates("clip_id").set_index("clip_id").loc[joined.index]
     return clustered.accuracy(joined.to_numpy().T, clustered.artist_groups(clips.reset_index()))
 
 
-def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
+def is_alike(study: Study, printed: Printed, ours: Ours, protocol: str) -> bool:
+    """Whether ours is measured on clips of the same kind as a printed accuracy."""
+    wanted = {"valid_accuracy": "valid", "test_accuracy": "test", "recall": "test"}
+    if ours.split != wanted.get(printed.measure, ours.split):
+        return False
+    groups = {study.row(row).group for row in study.rows_of(printed.system)}
+    return protocol == "published" or (
+        printed.measure in wanted and all(map(study.same_split, groups))
+    )
+
+
+def verdict(study: Study, printed: Printed, ours: Ours, protocol: str, rehearsal: bool) -> str:
     """Whether ours agrees with a printed number.
 
     `reproduced` where the two differ by no more than 1.96 standard errors of the difference; the
     printed number has the binomial error of the clips that it was measured on. Where the study does
-    not say how many these are, the number must lie within our interval. Accuracies on training
-    clips, and numbers other than shares of clips, have no verdict.
+    not say how many these are, the number must lie within our interval. A bound is reproduced
+    unless all of our interval lies on its other side. Accuracies on training clips, and numbers
+    other than shares of clips, have no verdict.
+
+    Like is compared with like only: validation clips with validation clips, test with test, under
+    a split of the same kind; else ours is `another measure`. Where the study does not say which
+    clips it measured, the protocol as published stands for it.
     """
     if not ours.n_runs:
         return "not run"
@@ -207,6 +262,12 @@ def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
     share = printed.value
     if printed.measure not in SHARES or isnan(ours.error) or isnan(share):
         return ""
+    if not is_alike(study, printed, ours, protocol):
+        return "another measure"
+    if printed.bound:
+        reaches = ours.high >= share if printed.bound == "over" else ours.low <= share
+        missed = "below" if printed.bound == "over" else "above"
+        return "reproduced" if reaches else missed
     measured = study.measured.get(printed.measure)
     if measured is None:
         agrees = ours.low <= share <= ours.high
@@ -222,18 +283,19 @@ def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
 
 def cells(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> list[Cell]:
     """Every printed number that a system has, with ours under each protocol."""
-    measured: dict[tuple[str, ...], Ours] = {}
+    measured: dict[tuple[Any, ...], Ours] = {}
     all_cells = []
     for printed in study.numbers:
         if not printed.measure or not printed.system:
             continue
         for protocol in PROTOCOLS:
-            key = (printed.system, printed.measure, protocol, printed.genre)
+            key = (printed.system, printed.measure, protocol, printed.genre, printed.epochs)
             if key not in measured:
                 system_runs = runs_of(study, runs, printed.system, protocol)
-                measured[key] = measure(system_runs, printed.measure, protocol, printed.genre)
+                quantity, genre, epochs = printed.measure, printed.genre, printed.epochs
+                measured[key] = measure(system_runs, quantity, protocol, genre, epochs)
             ours = measured[key]
-            word = "" if printed.missing else verdict(study, printed, ours, rehearsal)
+            word = "" if printed.missing else verdict(study, printed, ours, protocol, rehearsal)
             all_cells.append(Cell(printed, protocol, ours, word))
     return all_cells
 
@@ -252,7 +314,9 @@ def gaps(study: Study, runs: RunsOfStudy, all_cells: Sequence[Cell]) -> list[Pro
     accuracies = [
         cell
         for cell in all_cells
-        if cell.printed.measure in _ACCURACIES and not cell.printed.missing and cell.ours.n_runs
+        if cell.printed.measure in _ACCURACIES
+        and cell.ours.n_runs
+        and not (cell.printed.missing or cell.printed.epochs)
     ]
     by_system: dict[tuple[str, str], Cell] = {}
     for cell in sorted(accuracies, key=lambda cell: _ACCURACIES.index(cell.printed.measure)):

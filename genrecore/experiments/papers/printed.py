@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +34,8 @@ class Printed(BaseModel):
         measure: A key of `MEASURES`.
         system: A row or choice, or empty.
         genre: The genre of a recall.
+        epochs: The first and the last epoch that an accuracy is of, where it is of a curve.
+        bound: Whether the number is a bound that the accuracy is over or under.
         missing: Whether there is no result (an empty cell, a zero for not reported).
     """
 
@@ -45,6 +48,8 @@ class Printed(BaseModel):
     measure: str
     system: str
     genre: str = ""
+    epochs: tuple[int, int] | None = None
+    bound: Literal["", "over", "under"] = ""
     missing: bool = False
 
     @property
@@ -57,7 +62,20 @@ class Printed(BaseModel):
         """The printed number without marks of typesetting."""
         if self.missing:
             return "not reported" if self.printed.strip() else ""
-        return re.sub(r"</?b>|\$|\\approx\s*", "", self.printed).strip()
+        plain = re.sub(r"</?b>|\$|\\approx\s*", "", self.printed).strip()
+        return f"{self.bound} {plain}".strip()
+
+    @property
+    def quantity(self) -> str:
+        """What it measures, for people."""
+        title = MEASURES[self.measure] + (f" ({self.genre})" if self.genre else "")
+        return title + (f" in {epochs_in_words(self.epochs)}" if self.epochs else "")
+
+
+def epochs_in_words(epochs: tuple[int, int]) -> str:
+    """`epoch 9`, `epochs 7 to 50`."""
+    first, last = epochs
+    return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
 
 def number(printed: str) -> float:

@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from genrecore.config.run import RunConfig, with_values
+from genrecore.config.registry import Choice
+from genrecore.config.run import RunConfig, flat, with_values
 from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.remembered import remembered_options
 from genrecore.data.splits import SPLITS
@@ -28,6 +29,9 @@ _MADE_CLIPS = 100
 """Clips a genre of made-up music that stand for a whole dataset: as many as GTZAN has."""
 _CLIP_S = 30.0
 """Length of the clips of GTZAN and FMA."""
+_APART = ("augment", "seed", "device", "processes", "rehearsal")
+"""Fields that are no part of a recipe; augmentations are told apart from one another."""
+_DEFAULT = "our choice because the study does not say, and it is the default here"
 _FEWEST_CLIPS = 10
 _SHORTEST_CLIP_S = 3.0
 _FEWEST_FRAMES = 64  # AlexNet takes no fewer
@@ -188,6 +192,61 @@ def _group_values(study: Study, group: str, protocol: str) -> dict[str, Any]:
     for setting in study.settings_of(group, protocol):
         values.update(setting.values)
     return values
+
+
+def marks(study: Study, row: str, protocol: str) -> dict[str, str]:
+    """Where each value that a row's recipe or preset sets comes from, by dotted field, and whatever
+    else its settings speak of; empty where nothing says it.
+
+    Raises:
+        UsageError: There is no such row.
+    """
+    own = study.row(row)
+    by_field = dict.fromkeys(_group_values(study, own.group, protocol), "")
+    for setting in study.settings_of(own.group, protocol):
+        by_field |= dict.fromkeys((*setting.values, *setting.fields), setting.mark)
+    return by_field | dict.fromkeys(own.values, own.mark)
+
+
+@dataclass(frozen=True)
+class MarkedValue:
+    """A value of a resolved configuration, by its dotted field, and where it comes from."""
+
+    field: str
+    value: Any
+    mark: str
+
+
+def marked_values(study: Study, row: str, protocol: str) -> list[MarkedValue]:
+    """Every value of a row's resolved configuration, options at their defaults included, with its
+    mark. Imports torch.
+
+    Raises:
+        UsageError: There is no such row or protocol.
+    """
+    from genrecore.training.parts import ResolvedConfig
+
+    resolved = ResolvedConfig(_cached_config(study.name, row, protocol, "", (), 1.0))
+    choices: dict[str, Choice[Any]] = {
+        name: getattr(resolved, name)
+        for name in ("dataset", "split", "feature", "standardise", "model")
+    }
+    values = {key: v for key, v in flat(resolved.config).items() if key.split(".")[0] not in _APART}
+    for name, choice in choices.items():
+        values = {k: v for k, v in values.items() if k.partition(".")[0] != name}
+        values |= {name: choice.name} | {f"{name}.{k}": v for k, v in choice.options}
+    for choice in resolved.augment:
+        values |= {f"augment.{choice.name}.{k}": v for k, v in choice.options}
+    by_field = marks(study, row, protocol)
+    of_augmentation = by_field.get("augment", _DEFAULT)
+    return [
+        MarkedValue(
+            key,
+            value,
+            by_field.get(key, of_augmentation if key.startswith("augment.") else _DEFAULT),
+        )
+        for key, value in values.items()
+    ]
 
 
 def _rehearsal_values(study: Study, values: Mapping[str, Any], music: Music) -> dict[str, Any]:

@@ -121,18 +121,19 @@ def _number_rows(study: Study, measured: Sequence[Cell]) -> list[dict[str, str]]
     same: dict[tuple[str, ...], list[Cell]] = {}
     for cell in measured:
         printed = cell.printed
-        key = (printed.system, printed.measure, printed.genre, printed.shown, cell.protocol)
+        key = (printed.system, printed.quantity, printed.shown, cell.protocol)
         same.setdefault(key, []).append(cell)
     rows = []
-    for (system, measure, _, printed_text, protocol), same_cells in same.items():
+    for (system, quantity, printed_text, protocol), same_cells in same.items():
         ours, word = same_cells[0].ours, same_cells[0].verdict
+        measure = same_cells[0].printed.measure
         shows = f", {ours.shows}" if ours.shows != MEASURES[measure] else ""
         text = in_words(ours, measure)
         rows.append(
             {
                 "Place": ", ".join(dict.fromkeys(cell.printed.place for cell in same_cells)),
                 "System": study.title_of(system),
-                "Measure": MEASURES[measure],
+                "Measure": quantity,
                 "Printed": printed_text,
                 "Protocol": PROTOCOLS[protocol],
                 "Ours": text + shows if text else "",

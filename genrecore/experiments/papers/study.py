@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from genrecore.config.registry import explain
 from genrecore.data.datasets import DATASETS
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments.papers.printed import MEASURES, Printed
 
@@ -68,6 +69,7 @@ class Setting(Marked):
 
     Attributes:
         values: The same as dotted fields of a configuration.
+        fields: Further dotted fields, set by presets or defaults, whose values the mark is of.
         groups: The groups of rows that it holds for; all where empty.
         protocol: The only protocol that it holds for; both where empty.
     """
@@ -75,6 +77,7 @@ class Setting(Marked):
     what: str
     value: str
     values: Mapping[str, Any] = Field(default_factory=dict)
+    fields: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     protocol: Literal["", "published", "honest"] = ""
 
@@ -207,7 +210,7 @@ class Sentence(_Record):
     """A number in a sentence: `printed` is a part of `words`, both literal.
 
     `measure` and `system` are empty where the number is of no measure or system that a run has;
-    `genre` is that of a recall.
+    `genre` is that of a recall; `epochs` and `bound` are as in `Printed`.
     """
 
     section: str
@@ -216,6 +219,8 @@ class Sentence(_Record):
     measure: str = ""
     system: str = ""
     genre: str = ""
+    epochs: tuple[int, int] | None = None
+    bound: Literal["", "over", "under"] = ""
     remark: str = ""
 
     @model_validator(mode="after")
@@ -399,6 +404,21 @@ class Study(_Record):
             if (not setting.groups or group in setting.groups)
             and setting.protocol in ("", protocol)
         ]
+
+    def same_split(self, group: str) -> bool:
+        """Whether a group's rows have a split of the same kind under both protocols: the one that
+        the dataset was published with, or the same with the same options."""
+        splits = [
+            {
+                key: value
+                for setting in self.settings_of(group, protocol)
+                for key, value in setting.values.items()
+                if key.partition(".")[0] == "split"
+            }
+            for protocol in PROTOCOLS
+        ]
+        official = [SPLITS[str(split["split"])].facts.published_with for split in splits]
+        return splits[0] == splits[1] or all(official)
 
     @property
     def numbers(self) -> list[Printed]:

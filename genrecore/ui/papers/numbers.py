@@ -28,6 +28,7 @@ _SIGNS = {
     "reproduced": "✓ reproduced",
     "above": "▲ above",
     "below": "▼ below",
+    "another measure": "≠ another measure",
     "not run": "○ not run",
     "rehearsal": "◇ rehearsal",
     "": "",
@@ -115,7 +116,9 @@ def show(results: Results) -> None:
     st.caption(
         "Ours: mean over seeds with its 95 % interval, which counts artists and seeds. "
         "*Reproduced*: the difference is within what chance explains, the study's own sampling "
-        "error included. An honest accuracy is always one of test clips."
+        "error included. An honest accuracy is always one of test clips. *Another measure*: ours "
+        "is of other clips than the printed one (test instead of validation), or under a split of "
+        "another kind, so the two are not judged."
     )
     _show_gap(results)
     _show_times(results)
@@ -215,15 +218,13 @@ def _show_sentences(results: Results) -> None:
     for sentence in results.study.sentences:
         section_name = in_section(sentence.section)
         cells = _cells(results, f"section {sentence.section}", sentence.words)
-        cells = [cell for cell in cells if cell.printed.printed == sentence.printed]
+        cells = [cell for cell in cells if cell.printed == sentence.number]
         if not cells:
             without_system.append(f"- “{plain(sentence.words)}” :gray[({section_name})]")
-        genre = f" ({sentence.genre})" if sentence.genre else ""
         for row, printed in _rows(cells, results.study):
             if not printed.missing or printed.printed.strip():
-                measure = papers.MEASURES[sentence.measure] + genre
                 quotation = {"Quotation": f"{sentence.words} ({section_name})"}
-                rows.append(quotation | row | {"Column": measure})
+                rows.append(quotation | row | {"Column": printed.quantity})
     section("Claims in the text")
     if rows:
         _show_rows(rows)

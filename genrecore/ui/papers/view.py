@@ -86,8 +86,25 @@ def show_recipe(study: Study) -> None:
             f"- **{plain(choice.title)}**: as published chosen by the {by} clips "
             f":gray[({plain(choice.mark)})], honestly by the validation clips."
         )
+    _show_values(study)
     section("Where the study contradicts itself")
     st.markdown(_bullets(study.disagreements))
+
+
+def _show_values(study: Study) -> None:
+    """Every value of one row's configuration, from recipe, preset or default, with its mark."""
+    with st.expander("Every value of a system's configuration", icon=":material/list:"):
+        left, right = pair("values")
+        with left:
+            titles = {row.name: row.title for row in study.rows}
+            row = choose_one("System", titles, "row")
+        with right:
+            protocol = choose_one("Protocol", papers.PROTOCOLS, "protocol", radio=True)
+        values = papers.marked_values(study, row, protocol)
+        table = [
+            {"Field": v.field, "Value": str(v.value), "Where from": capital(v.mark)} for v in values
+        ]
+        wrapped_table(pd.DataFrame(table), from_catalogue=False)
 
 
 def _source(setting: Setting) -> str:
