@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 from conftest import ROOT
+from test_floors import statements
 
-FILES = sorted((ROOT / "genrecore").rglob("*.py"))
-NODES = [
-    (path.relative_to(ROOT), node)
-    for path in FILES
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-]
+pytestmark = pytest.mark.xdist_group("source")  # one worker reads it
+
+
+def _nodes() -> Iterator[tuple[str, ast.stmt]]:
+    """The package's statements, each with its place."""
+    for path in sorted((ROOT / "genrecore").rglob("*.py")):
+        for node in statements(path):
+            if isinstance(node, ast.stmt):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node
 
 
 def test_no_class_name_stands_twice() -> None:
     places = defaultdict(list)
-    for path, node in NODES:
+    for place, node in _nodes():
         if isinstance(node, ast.ClassDef):
-            places[node.name].append(str(path))
-    twice = {name: paths for name, paths in places.items() if len(paths) > 1}
+            places[node.name].append(place)
+    twice = {name: names for name, names in places.items() if len(names) > 1}
     assert not twice
 
 
 @pytest.mark.parametrize("name", ["of", "made", "told"])
 def test_no_function_has_a_bare_word_for_a_name(name: str) -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    places = [
-        f"{path}:{node.lineno}"
-        for path, node in NODES
+    assert not [
+        place
+        for place, node in _nodes()
         if isinstance(node, functions) and node.name.lstrip("_") == name
     ]
-    assert not places
 
 
 def test_the_package_asserts_nothing() -> None:
-    assert not [f"{path}:{node.lineno}" for path, node in NODES if isinstance(node, ast.Assert)]
+    assert not [place for place, node in _nodes() if isinstance(node, ast.Assert)]
