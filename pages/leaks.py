@@ -13,4 +13,4 @@ experiments = view.all_experiments(runs)
 if choose_view("experiments", "Experiments", bool(experiments)) == "experiments":
     view.show(experiments)
 else:
-    form.new_experiment()
+    form.new_experiment(runs)

@@ -9,7 +9,7 @@ ui.page(
     "Papers",
     "Five studies as recipes: what they claim, and what you get, their way and an honest way.",
 )
-ui.look_at_runs()
+runs = ui.look_at_runs().runs
 
 study = papers.choose_study()
 ui.opens(study.citation)
@@ -19,7 +19,7 @@ papers.show_head(study, in_full=view == "numbers")
 if view == "recipe":
     papers.show_recipe(study)
 elif view == "run":
-    run.show_panel(study)
+    run.show_panel(study, runs)
 else:
     with ui.sentences():
         results = numbers.choose_results(study)

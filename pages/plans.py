@@ -7,11 +7,11 @@ from genrecore.ui.plans import form, view
 from genrecore.ui.plans.progress import choose_view
 
 ui.page("Plans", "Models, seeds, splits and any list of values, trained as one plan.")
-ui.look_at_runs()
+runs = ui.look_at_runs().runs
 
 view.explanation()
 plans = all_plans()
 if choose_view("plans", "Plans", bool(plans)) == "plans":
     view.show(plans)
 else:
-    form.new_plan()
+    form.new_plan(runs)

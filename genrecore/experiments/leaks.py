@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -196,26 +196,43 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
 
     Runs of one system, seed and split seed on folds of both splits are an experiment.
     """
-    by_split: dict[str, dict[str, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
-    first_folds: dict[str, RunConfig] = {}
-    for run, (config, _) in each_readable(all_runs, lambda run: (run.config, precedence(run))):
-        split = config.split.name
-        if split not in by_split or config.allow_leaks != (split == LEAKY):
-            continue
-        first_fold = config.model_copy(update={"fold": 0})
-        key = signature(first_fold)
-        first_folds[key] = first_fold
-        by_fold = by_split[split].setdefault(key, {})
-        by_fold[config.fold] = max(run, by_fold.get(config.fold, run), key=precedence)
+    by_split: dict[str, dict[_Folds, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
+    for run, (facts, _) in each_readable(all_runs, lambda run: (run.facts, precedence(run))):
+        if facts.split in by_split:
+            key = _Folds(facts.system, facts.model, facts.dataset, facts.seed, facts.split_seed)
+            by_fold = by_split[facts.split].setdefault(key, {})
+            by_fold[facts.fold] = max(run, by_fold.get(facts.fold, run), key=precedence)
+    leaky_folds = {}
+    for by_fold in by_split[LEAKY].values():
+        config = _first_fold(by_fold)
+        if config.allow_leaks:
+            leaky_folds[signature(config)] = by_fold
+    alike = {key._replace(system="") for key in by_split[LEAKY]}
     complete = []
     for key, clean in by_split[CLEAN].items():
-        config = first_folds[key]
+        if key._replace(system="") not in alike:  # no configuration need be read
+            continue
+        config = _first_fold(clean)
         n_folds = splits.n_folds(SPLITS.choose(CLEAN, config.split.options))
-        leaky = by_split[LEAKY].get(signature(on_fold(config, LEAKY, n_folds, 0)))
-        if leaky:
+        leaky = leaky_folds.get(signature(on_fold(config, LEAKY, n_folds, 0)))
+        if leaky and not config.allow_leaks:
             complete.append(LeakExperiment(config, n_folds, leaky, clean))
     # Ids begin with the time.
     return sorted(complete, key=lambda e: max(run.run_id for run in e.runs), reverse=True)
+
+
+class _Folds(NamedTuple):
+    """What the runs on the folds of one split share."""
+
+    system: str
+    model: str
+    dataset: str
+    seed: int
+    split_seed: int
+
+
+def _first_fold(by_fold: Mapping[int, Run]) -> RunConfig:
+    return next(iter(by_fold.values())).config.model_copy(update={"fold": 0})
 
 
 def leaklab_command(config: RunConfig, n_folds: int) -> list[str]:

@@ -344,16 +344,24 @@ def find_by_id(name: str, newest_first: Sequence[T], noun: str, store: Path) -> 
 
 
 def find_same(
-    configs: Sequence[RunConfig], store: Path | None = None, only_done: bool = False
+    configs: Sequence[RunConfig],
+    store: Path | None = None,
+    only_done: bool = False,
+    among: Iterable[Run] | None = None,
 ) -> list[Run | None]:
     """For each resolved configuration its run: a done one, or else one that works or waits.
 
-    With `only_done`, runs that work or wait do not count.
+    Args:
+        configs: The configurations.
+        store: The folder of the runs.
+        only_done: Whether runs that work or wait do not count.
+        among: All runs of the store, from a caller that just looked.
     """
     signatures = [signature(config) for config in configs]
     wanted = set(signatures)
     same: dict[str, Run] = {}
-    for run, key in each_readable(all_runs(store), lambda run: run.facts.signature):
+    runs = all_runs(store) if among is None else among
+    for run, key in each_readable(runs, lambda run: run.facts.signature):
         with contextlib.suppress(Unreadable):
             if key in wanted and (run.state == "done" or (run.is_active and not only_done)):
                 same[key] = max(run, same.get(key, run), key=precedence)

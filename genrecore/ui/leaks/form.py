@@ -13,6 +13,7 @@ from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 from genrecore.experiments import leaks
 from genrecore.experiments.leaks import CLEAN
+from genrecore.store.run import Run
 from genrecore.training.check import problems_of
 from genrecore.ui.datasets.choice import choose_dataset
 from genrecore.ui.parts import fields, forms
@@ -22,8 +23,8 @@ from genrecore.ui.plans.progress import open_entry
 from genrecore.words import thousands
 
 
-def new_experiment() -> None:
-    """The form, and beside it the runs that it makes."""
+def new_experiment(runs: Sequence[Run]) -> None:
+    """The form, and beside it the runs that it makes; `runs` are all of the store."""
     left, right = pair("experiment", left=5, right=3)
     with left:
         section(
@@ -53,6 +54,7 @@ def new_experiment() -> None:
 
             plan_panel(
                 plan.configs,
+                runs,
                 start,
                 leaks.leaklab_command(first, n_folds),
                 headline=f"**{2 * n_folds} runs**: {n_folds} folds by artist and {n_folds} by clip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -13,6 +14,7 @@ from genrecore.data.datasets.remembered import remembered_options
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study
 from genrecore.experiments.plan import all_plans
+from genrecore.store.run import Run
 from genrecore.ui.datasets.sources import how_to_get
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_many, choose_one
@@ -48,8 +50,9 @@ class _Request:
         ]
 
 
-def show_panel(study: Study) -> None:
-    """The choice of rows and music, and the button that queues the runs."""
+def show_panel(study: Study, runs: Sequence[Run]) -> None:
+    """The choice of rows and music, and the button that queues them; `runs` are all of the
+    store."""
     left, right = pair("papers_run", left=5, right=3)
     with left:
         request = _choose(study)
@@ -58,7 +61,7 @@ def show_panel(study: Study) -> None:
         if request is None:
             st.caption("They can be queued once it is known where the dataset lies.")
             return
-        _queue(request)
+        _queue(request, runs)
 
 
 def _choose(study: Study) -> _Request | None:
@@ -94,21 +97,21 @@ def _choose(study: Study) -> _Request | None:
     return _Request(study, rows, protocols, n_seeds, Music("", {"folder": folder}))
 
 
-def _queue(request: _Request) -> None:
+def _queue(request: _Request, runs: Sequence[Run]) -> None:
     study, music = request.study, request.music
     with checked("Queue the runs", "queue"):
         check_folder(music.name_for(study), music.options or {})
-        runs, refused = papers.trainable(
+        rows, refused = papers.trainable(
             papers.study_runs(study, request.rows, request.protocols, request.n_seeds, music)
         )
 
         def start(_: object) -> None:
-            st.session_state["paper_plan"] = papers.start(study, runs, music).plan_id
+            st.session_state["paper_plan"] = papers.start(study, rows, music).plan_id
             st.rerun()
 
-        configs = [run.config for run in runs]
+        configs = [row.config for row in rows]
         line = ["genrecore", *request.words]
-        plan_panel(configs, start, line, nothing_new="Show them all", refused=refused)
+        plan_panel(configs, runs, start, line, nothing_new="Show them all", refused=refused)
         _show_queued()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -19,6 +19,7 @@ from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep
 from genrecore.experiments.search import Strategy
 from genrecore.experiments.values import read_ranges, typed_list
 from genrecore.models import MODELS
+from genrecore.store.run import Run
 from genrecore.store.runs import find_same
 from genrecore.training.check import check
 from genrecore.training.parts import REGISTRIES, fits
@@ -47,8 +48,8 @@ _PRUNERS = {
 _VALUES = "values."  # before a field's name in the address
 
 
-def new_plan() -> None:
-    """The form, and beside it the runs that it makes."""
+def new_plan(runs: Sequence[Run]) -> None:
+    """The form, and beside it the runs that it makes; `runs` are all of the store."""
     left, right = pair("plan", left=5, right=3)
     with left:
         table = _table_part()
@@ -73,9 +74,9 @@ def new_plan() -> None:
             if trial and trial.separation:
                 separation_box(trial.separation)
             if way == "all":
-                _plan(config, texts, table, again)
+                _plan(config, runs, texts, table, again)
             else:
-                _search(config, texts, strategy)
+                _search(config, runs, texts, strategy)
 
 
 def _table_part() -> str:
@@ -201,11 +202,18 @@ def _choose_strategy(way: str) -> Strategy:
     return Strategy("random" if way == "random" else "tpe", n_trials, pruner)
 
 
-def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) -> None:
+def _plan(
+    config: RunConfig,
+    runs: Sequence[Run],
+    texts: Mapping[str, str],
+    table: str,
+    again: bool,
+) -> None:
     config, grids = drafts.spread(config, [{}], texts)
     config, red = allowed(config, varies="split" in grids[0])
     plan = _draft(config.model_dump_json(), json.dumps(grids))
-    plan = plan.trainable([None] * len(plan.configs) if again else find_same(plan.configs))
+    same = [None] * len(plan.configs) if again else find_same(plan.configs, among=runs)
+    plan = plan.trainable(same)
     varied = {key: text for key, text in texts.items() if key in grids[0]}
     sweep = drafts.sweep_command(plan.base, varied, ["--again"] if again else [])
 
@@ -215,6 +223,7 @@ def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) 
 
     plan_panel(
         plan.configs,
+        runs,
         start,
         sweep,
         plan.left_out,
@@ -229,14 +238,16 @@ def _draft(config: str, grids: str) -> Draft:
     return drafts.draft(RunConfig.model_validate_json(config), json.loads(grids))
 
 
-def _search(config: RunConfig, texts: Mapping[str, str], strategy: Strategy) -> None:
+def _search(
+    config: RunConfig, runs: Sequence[Run], texts: Mapping[str, str], strategy: Strategy
+) -> None:
     config, ranges = read_ranges(config, texts)
     config, red = allowed(config)
     config = search.check(config, ranges, strategy)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{strategy.n_trials} runs**, chosen by the search")
         typical = resolve(search.typical(config, ranges)).config
-        can_measure = show_estimate([typical] * strategy.n_trials)
+        can_measure = show_estimate([typical] * strategy.n_trials, runs)
         if strategy.pruner != "none":
             st.caption("Pruned runs end earlier.")
         st.caption("The search goes on when you close this page.")

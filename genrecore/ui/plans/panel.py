@@ -8,10 +8,10 @@ import streamlit as st
 
 from genrecore.config.run import RunConfig
 from genrecore.experiments.estimates import Estimator
+from genrecore.store.run import Run
 from genrecore.store.runs import find_same
 from genrecore.ui.datasets import readers as dataset_readers
 from genrecore.ui.datasets.choice import DatasetChoice
-from genrecore.ui.parts import readers
 from genrecore.ui.parts.forms import start_button
 from genrecore.ui.parts.frame import command, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
@@ -22,6 +22,7 @@ _MOST_LEFT_OUT = 4
 
 def plan_panel(
     configs: Sequence[RunConfig],
+    runs: Sequence[Run],
     start: Callable[[Sequence[RunConfig]], None],
     command_words: list[str],
     left_out: Sequence[str] = (),
@@ -36,6 +37,7 @@ def plan_panel(
 
     Args:
         configs: Of its runs, resolved.
+        runs: All of the store.
         start: Queues it; gets the configurations that have no run yet.
         command_words: The same as a command.
         left_out: Combinations without a run, in sentences.
@@ -48,7 +50,7 @@ def plan_panel(
     """
     for sentence in refused:
         st.warning(plain(sentence), icon=":material/block:")
-    existing = find_same(configs)
+    existing = find_same(configs, among=runs)
     new = [config for config, run in zip(configs, existing, strict=True) if again or not run]
     n_existing = len(configs) - len(new)
     with st.container(border=True, gap="small"):
@@ -56,20 +58,21 @@ def plan_panel(
         if n_existing:
             verb = "is" if n_existing == 1 else "are"
             st.caption(f"{n_existing} of them {verb} there already and will not be trained again.")
-        can_measure = bool(new) and show_estimate(new, measurable)
+        can_measure = bool(new) and show_estimate(new, runs, measurable)
         st.caption("Closing this page stops nothing.")
         for sentence in left_out[:_MOST_LEFT_OUT]:
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(left_out) - _MOST_LEFT_OUT} more reasons.")
-    runs = f"the {len(new)} that can run" if refused else plural(len(new), "run")
-    label = f"Queue {runs}{red}" if new else nothing_new
+    which = f"the {len(new)} that can run" if refused else plural(len(new), "run")
+    label = f"Queue {which}{red}" if new else nothing_new
     buttons(label, lambda: start(new), command_words, can_measure)
 
 
-def estimator_for(configs: Sequence[RunConfig]) -> Estimator:
-    """An estimator that knows the runs of the store and the clips of these configurations."""
-    estimator = Estimator(readers.all_runs())
+def estimator_for(configs: Sequence[RunConfig], runs: Sequence[Run]) -> Estimator:
+    """An estimator that knows these runs, the newest first, and the clips of these
+    configurations."""
+    estimator = Estimator(runs)
     for config in estimator.uncounted(configs):
         dataset = DatasetChoice(config.dataset.name, dict(config.dataset.options))
         if dataset_readers.is_made(dataset):
@@ -77,9 +80,11 @@ def estimator_for(configs: Sequence[RunConfig]) -> Estimator:
     return estimator
 
 
-def show_estimate(configs: Sequence[RunConfig], measurable: bool = True) -> bool:
+def show_estimate(
+    configs: Sequence[RunConfig], runs: Sequence[Run], measurable: bool = True
+) -> bool:
     """Says how long runs take; returns whether measuring a few training steps would tell more."""
-    estimator = estimator_for(configs)
+    estimator = estimator_for(configs, runs)
     can_measure = measurable and bool(estimator.unmeasured(configs))
     more = " You can measure a few training steps to find out." if can_measure else ""
     st.caption(plain(estimator.total(configs).sentence + more))

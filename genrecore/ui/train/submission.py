@@ -17,6 +17,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import Listing
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run
+from genrecore.store.runs import all_runs
 from genrecore.training import hardware
 from genrecore.training.parts import setting_title
 from genrecore.training.resolve import resolve
@@ -90,7 +91,7 @@ def _time(config: str, done: tuple[str, ...]) -> str:
     """How long a run of this configuration may take, as long as these runs are those done."""
     run_config = RunConfig.model_validate_json(config)
     with suppress(GenrecoreError):  # the check says what is wrong
-        estimate = estimator_for([run_config]).estimate(run_config)
+        estimate = estimator_for([run_config], all_runs()).estimate(run_config)
         if estimate.source:
             at_most = "At most about" if run_config.training.patience else "About"
             return f"{at_most} {words.seconds(estimate.seconds)}, {_HOW[estimate.source]}."
