@@ -3,6 +3,7 @@
 A network is usually more certain than it is right. One number, the temperature T, corrects most of
 that and changes no prediction: probabilities become proportional to p ** (1 / T). The effect is
 measured on clips that the temperature was not fitted on; if it does not help there, it is not used.
+Probabilities that are worse than equal ones either way are made nearly equal.
 
 Source: Guo, Pleiss, Sun & Weinberger (2017), On calibration of modern neural networks, section 4.2.
 Ours works on a clip's pooled probabilities, whose logarithms are the logits (up to a constant)
@@ -29,10 +30,10 @@ from genrecore.words import decimals, moved, percent, plural
 MIN_CLIPS = 30
 """With fewer validation clips nothing is fitted: 30 leave an error of about a quarter."""
 
-RANGE = (0.1, 10.0)
-"""The lowest and the highest temperature."""
+RANGE = (0.1, 100.0)
+"""The lowest and the highest temperature; votes of a few neighbours, with their zeros, need 40."""
 
-_FORMAT = 1
+_FORMAT = 2
 _N_PARTS = 5
 _SMALLEST = float(np.finfo(np.float32).tiny)  # the least probability above 0 of a float32 softmax
 
@@ -177,6 +178,14 @@ def calibrate_predictions(predictions: pd.DataFrame) -> Calibration:
     before = metrics.log_loss(genre_index, proba)
     after = metrics.log_loss(genre_index, crossed)
     errors = [metrics.calibration_error(genre_index, p) for p in (proba, crossed)]
+    uniform = float(np.log(proba.shape[1]))
+    if min(before, after) >= uniform:
+        note = (
+            f"On its {n} validation clips equal probabilities would have a lower log loss "
+            f"({decimals(uniform, 3)}) than its own ({decimals(before, 3)}), so nearly equal ones "
+            "are shown: it names a genre and cannot say how surely."
+        )
+        return Calibration(RANGE[1], n, before, uniform, *errors, note)
     if after >= before:
         note = (
             f"On its {n} validation clips no temperature lowers the log loss on clips that it was "

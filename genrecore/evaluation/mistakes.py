@@ -13,6 +13,7 @@ import pandas as pd
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
+from genrecore.evaluation.calibration import calibrate
 from genrecore.store.run import Run
 
 CLIP_COLUMNS = ("artist", "album", "path", "medium", "duration_s")
@@ -29,7 +30,8 @@ BOTH, ONLY_A, ONLY_B, NEITHER = "both right", "only A right", "only B right", "b
 
 def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
     """One row a clip: `clip_id, genre, predicted, right, label_proba, certainty, margin, entropy`,
-    the probabilities `p_<genre>…`, and columns of the clip table (`CLIP_COLUMNS`).
+    the probabilities `p_<genre>…`, and columns of the clip table (`CLIP_COLUMNS`). Probabilities
+    are calibrated, as they are for an uploaded clip.
 
     `label_proba` and `certainty` are the probabilities of the labelled and of the predicted genre,
     `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
@@ -48,6 +50,7 @@ def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
         )
     genres = metrics.genres_in(table)
     labelled, proba = metrics.as_arrays(table, genres)
+    proba = calibrate(run).apply(proba)
     n = np.arange(len(table))
     predicted = metrics.predicted_index(proba)
     others = proba.copy()
@@ -66,7 +69,8 @@ def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
             "entropy": -(proba * logs).sum(axis=1) / np.log(max(len(genres), 2)),
         }
     )
-    rows = pd.concat([rows, table[[f"p_{genre}" for genre in genres]]], axis=1)
+    named = pd.DataFrame(proba, columns=[f"p_{genre}" for genre in genres])
+    rows = pd.concat([rows, named], axis=1)
     clips = run.clips
     if clips is None:
         return rows.assign(**dict.fromkeys(CLIP_COLUMNS))

@@ -123,6 +123,27 @@ def test_the_fit_is_where_a_fine_grid_has_its_least_loss() -> None:
     )  # the step
 
 
+def test_votes_of_three_neighbours_become_better_than_equal_probabilities() -> None:
+    generator = np.random.default_rng(3)
+    labels = generator.integers(10, size=200)
+    is_near = generator.random((200, 3)) < 0.4  # four neighbours in ten have the clip's genre
+    neighbours = np.where(is_near, labels[:, None], generator.integers(10, size=(200, 3)))
+    votes = (neighbours[:, :, None] == np.arange(10)).mean(axis=1)
+    fitted = calibrate_predictions(predictions(labels, votes))
+    assert fitted.log_loss_before > 5 > np.log(10) > 2.2 > fitted.log_loss_after
+    np.testing.assert_array_equal(fitted.apply(votes).argmax(axis=1), votes.argmax(axis=1))
+
+
+def test_what_knows_nothing_is_not_sure_of_anything() -> None:
+    generator = np.random.default_rng(4)
+    labels = generator.integers(5, size=100)
+    proba = softmax(6 * generator.standard_normal((100, 5)))
+    fitted = calibrate_predictions(predictions(labels, proba))
+    assert "cannot say how surely" in fitted.sentence
+    assert fitted.apply(proba).max() < 0.3  # of five genres
+    np.testing.assert_array_equal(fitted.apply(proba).argmax(axis=1), proba.argmax(axis=1))
+
+
 def test_a_temperature_divides_logits() -> None:
     logits = np.random.default_rng(1).standard_normal((7, 4)) * 5
     np.testing.assert_allclose(tempered(softmax(logits), 2.5), softmax(logits / 2.5), rtol=1e-10)
