@@ -185,7 +185,7 @@ def calibrate_predictions(predictions: pd.DataFrame) -> Calibration:
             f"({decimals(uniform, 3)}) than its own ({decimals(before, 3)}), so nearly equal ones "
             "are shown: it names a genre and cannot say how surely."
         )
-        return Calibration(RANGE[1], n, before, uniform, *errors, note)
+        return Calibration(RANGE[1], n, before, uniform, errors[0], errors[1], note)
     if after >= before:
         note = (
             f"On its {n} validation clips no temperature lowers the log loss on clips that it was "
