@@ -141,6 +141,13 @@ class Training(Group):
         description="Cross-entropy (log-softmax and negative log-likelihood) of the logits, or of "
         "their log-sigmoids or softmax, the last layers of Qin's networks.",
     )
+    loss: Literal["cross_entropy", "likelihood", "binary", "squares"] = Field(
+        "cross_entropy",
+        title="Loss",
+        description="Of that output: cross-entropy; the negative log-likelihood, which takes it "
+        "for logarithms of probabilities; binary cross-entropy of each genre; or squared "
+        "differences from 1 for the genre and 0 for the others.",
+    )
     label_smoothing: float = Field(
         0.0,
         title="Label smoothing",

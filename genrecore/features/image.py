@@ -48,11 +48,11 @@ class ImageOptions(Options):
         le=8192,
         json_schema_extra=zero_means("one for every hop"),
     )
-    fit: Literal["resize", "pad"] = Field(
+    fit: Literal["resize", "pad", "zeros"] = Field(
         "resize",
         title="How the frames are reached",
         description="resize squeezes or stretches time; pad adds silence at the end, or cuts off "
-        "what is beyond",
+        "what is beyond; zeros adds zeros, which in decibels are a loud sound (Belton)",
     )
     bins: int = Field(
         0,
@@ -83,7 +83,7 @@ class SpectralImage(nn.Module):
 
     Columns are 1 + n_samples // hop_length, or the option's number. Resizing is bilinear and
     averages over all rows or columns that fall into one when the image shrinks. Padding is silence,
-    not zeros: 0 dB is a loud sound. A colour map comes last.
+    not zeros, unless these are asked for: 0 dB is a loud sound. A colour map comes last.
 
     A subclass says in `values` what the image holds. What becomes of one channel, copies or
     colours, is made by `spread`, so one channel is all that a cache needs to keep.
@@ -112,8 +112,9 @@ class SpectralImage(nn.Module):
         self.n_frames = n_frames(n_samples, options.n_fft, options.hop_length)
         self._size = options
         frames = options.frames or self.n_frames
-        pads = options.fit == "pad"
+        pads = options.fit in ("pad", "zeros")
         self.n_added = frames - self.n_frames if pads else 0
+        self.n_zeros = max(0, self.n_added) if options.fit == "zeros" else 0
         columns = None if pads else _resize_matrix(self.n_frames, options.frames)
         rows = _resize_matrix(n_rows, options.bins)
         # Both follow from the options, so they stay out of the saved weights.
@@ -144,7 +145,8 @@ class SpectralImage(nn.Module):
         """Power (batch, rows, n_frames) with columns of silence at the end where the options ask
         for more, or cut. What follows (decibels, cosine transform) makes of these columns what it
         makes of any silence."""
-        return nn.functional.pad(power, (0, self.n_added)) if self.n_added else power
+        n_added = self.n_added - self.n_zeros
+        return nn.functional.pad(power, (0, n_added)) if n_added else power
 
     def resized(self, values: Tensor) -> Tensor:
         """Images (batch, 1, bins, frames) of values (batch, rows, frames)."""
@@ -152,6 +154,8 @@ class SpectralImage(nn.Module):
             values = values @ self.columns
         if self.rows is not None:
             values = self.rows @ values
+        if self.n_zeros:
+            values = nn.functional.pad(values, (0, self.n_zeros))
         return values.unsqueeze(1)
 
     def described(self, axes: Axes) -> tuple[Axes, ...]:

@@ -56,6 +56,12 @@ class _BlockOptions(Options):
         ge=2,
         le=12,
     )
+    residual: bool = Field(
+        True,
+        title="Residual",
+        description="Whether the first convolution's output is added to the last one's; without it "
+        "the network is the first of the two that the study's source compares (Zhang 2016)",
+    )
     kernel: int = Field(
         4,
         title="Kernel (steps)",
@@ -235,6 +241,7 @@ class ResCnn(nn.Module):
     512 numbers, the maximum and the average of every map over all its steps; dense layers whose
     sizes decrease to the number of genres; batch normalisation and an exponential linear unit (ELU)
     after every layer; dropout of 0.2 after every layer but the last, which "should not be used".
+    Without the sum it is a plain network, such as the study's source has beside the residual one.
 
     Chosen here, where the study prints nothing: 300 and 150 neurons in the first two dense layers;
     four steps under the later convolutions, padded with zeros so that the sum fits; the sum is of
@@ -252,7 +259,7 @@ class ResCnn(nn.Module):
     def __init__(self, first: nn.Module, n_genres: int, options: _BlockOptions) -> None:
         super().__init__()
         maps, dropout = options.maps, options.dropout
-        self.first = first
+        self.first, self.residual = first, options.residual
         self.rest = nn.Sequential(
             *(
                 _Layer(_of_maps(maps, options.kernel), maps, dropout)
@@ -269,7 +276,8 @@ class ResCnn(nn.Module):
 
     def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         first = self.first(inputs)
-        maps = first + self.rest(first)
+        maps = self.rest(first)
+        maps = first + maps if self.residual else maps
         return self.dense(torch.cat([maps.amax(dim=2), maps.mean(dim=2)], dim=1))
 
 

@@ -170,16 +170,20 @@ class _Cosine:
         return self.low + (1 - self.low) * (1 + math.cos(math.pi * done)) / 2
 
 
+_TINY = 1e-12  # a probability of 0 has no logarithm
+
+
 class Loss:
-    """Cross-entropy of soft targets: log-softmax and negative log-likelihood in one."""
+    """A loss of soft targets; cross-entropy is log-softmax and negative log-likelihood in one."""
 
     def __init__(self, recipe: Training, n_per_genre: Tensor) -> None:
         """Weighs genres, where asked for, so that the mean weight of a training example is 1.
 
         Args:
-            recipe: `class_weights` and `label_smoothing`.
+            recipe: `loss`, of which `output`, `class_weights` and `label_smoothing`.
             n_per_genre: Training examples of each genre, (genres,).
         """
+        self.name, self.output = recipe.loss, recipe.output
         self.smoothing = recipe.label_smoothing
         self.weights: Tensor | None = None
         if recipe.class_weights:
@@ -188,6 +192,25 @@ class Loss:
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of a batch, a float32 scalar, from (batch, genres) each."""
-        return functional.cross_entropy(
-            logits.float(), targets, self.weights, label_smoothing=self.smoothing
-        )
+        output = logits.float()
+        if self.name == "cross_entropy":
+            return functional.cross_entropy(
+                output, targets, self.weights, label_smoothing=self.smoothing
+            )
+        smoothed = targets * (1 - self.smoothing) + self.smoothing / targets.shape[1]
+        if self.name == "likelihood":
+            losses = -(smoothed * output).sum(dim=1)
+        elif self.name == "binary":
+            log_p, log_rest = self._logarithms(output)
+            losses = -(smoothed * log_p + (1 - smoothed) * log_rest).mean(dim=1)
+        else:
+            losses = (output - smoothed).square().mean(dim=1)
+        return (losses if self.weights is None else losses * (targets @ self.weights)).mean()
+
+    def _logarithms(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each genre's own probability, and of 1 minus it."""
+        if self.output == "logits":
+            return functional.logsigmoid(output), functional.logsigmoid(-output)
+        if self.output == "log_sigmoid":
+            return output, (-output.expm1()).clamp(min=_TINY).log()
+        return output.clamp(min=_TINY).log(), (1 - output).clamp(min=_TINY).log()

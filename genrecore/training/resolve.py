@@ -45,6 +45,7 @@ def resolve(config: RunConfig) -> ResolvedConfig:
     if resolved.model.facts.classical:
         _check_classical(resolved)
     _check_statistics(resolved)
+    _check_loss(resolved)
     _check_segments(resolved)
     _check_weights_file(resolved)
     check_network(resolved, resolved.typical_shape)
@@ -185,6 +186,16 @@ def _check_statistics(resolved: ResolvedConfig) -> None:
         raise UsageError(
             "Statistics of all clips let training know something of the test clips; take those of "
             "the training clips, or allow leaks: the run is then marked."
+        )
+
+
+def _check_loss(resolved: ResolvedConfig) -> None:
+    """Refuses a likelihood of logits, which has no end."""
+    training = resolved.config.training
+    if training.loss == "likelihood" and training.output == "logits":
+        raise UsageError(
+            "The loss likelihood takes the output for logarithms of probabilities, but logits are "
+            "none; give it the output log_sigmoid or softmax, or take the loss cross_entropy."
         )
 
 

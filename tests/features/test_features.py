@@ -445,3 +445,17 @@ def test_blue_first_are_the_same_images_with_the_channels_turned_round() -> None
     choice = FEATURES.choose("image", {"order": "blue green red"})
     turned = choice.thing(choice.options, (3, 5, 7))(image)
     assert turned.equal(image.flip(1) / 255.0)
+
+
+def test_images_padded_with_zeros_hold_zeros_where_others_hold_silence() -> None:
+    waves = 1e-3 * noise(2)
+    silent, zeros = (feature(frames=99, fit=fit)(waves) for fit in ("pad", "zeros"))
+    n_frames = 1 + N_SAMPLES // 512
+    assert torch.equal(silent[..., :n_frames], zeros[..., :n_frames])
+    assert not zeros[..., n_frames:].any()
+    assert silent[..., n_frames:].max() < -20  # dB
+    assert silent.amax() < 0  # so that zeros are the loudest of all
+    fewer = [feature(top_db=0, frames=7, fit=fit)(waves) for fit in ("pad", "zeros")]
+    assert torch.equal(*fewer)
+    resized = feature(frames=99, fit="zeros", bins=31)(waves)
+    assert not resized[..., n_frames:].any()

@@ -199,3 +199,18 @@ def test_fewer_blocks_take_smaller_images() -> None:
         for shape in ((1, least - 1, 99), (1, 99, least - 1)):
             with pytest.raises(GenrecoreError, match=message):
                 model("short_chunk_resnet", shape, **options)
+
+
+@pytest.mark.parametrize("name", RESCNN)
+def test_without_the_residual_the_first_layers_output_is_not_added(name: str) -> None:
+    plain = model(name, RESCNN[name], residual=False).eval()
+    residual = model(name, RESCNN[name]).eval()
+    assert plain.state_dict().keys() == residual.state_dict().keys()
+    for network in (plain, residual):
+        for layer in network.rest:
+            torch.nn.init.zeros_(layer[0][1].weight)  # the later convolutions then give nothing
+    inputs = random(3, RESCNN[name])
+    with torch.no_grad():
+        # So the plain network sees no difference between its inputs, and the other does.
+        assert plain(inputs).diff(dim=0).abs().max() < 1e-6
+        assert residual(inputs).diff(dim=0).abs().max() > 1e-3

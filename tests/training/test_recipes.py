@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import MEASURED, trained
 from torch import nn
+from torch.nn import functional
 from torch.optim import lr_scheduler
 
 from genrecore.config.run import RunConfig, Training
@@ -164,6 +165,35 @@ def test_the_loss_is_log_softmax_and_negative_log_likelihood() -> None:
     smooth = Loss(Training(label_smoothing=0.1), torch.ones(3))(logits, targets)
     by_hand = -((0.9 * targets + 0.1 / 3) * logits.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(smooth, by_hand)
+
+
+def test_other_losses_are_torchs_own() -> None:
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(3))
+    targets = torch.eye(7)[[0, 6, 3, 3, 1]]
+    p, labels, n = logits.sigmoid(), targets.argmax(1), torch.ones(7)
+
+    def loss(name: str, output: str, values: torch.Tensor) -> torch.Tensor:
+        return Loss(Training(loss=name, output=output), n)(values, targets)
+
+    log_p, softmax = functional.logsigmoid(logits), logits.softmax(1)
+    same = torch.testing.assert_close
+    same(loss("likelihood", "log_sigmoid", log_p), functional.nll_loss(log_p, labels))
+    same(loss("likelihood", "softmax", softmax), functional.nll_loss(softmax, labels))
+    same(loss("binary", "log_sigmoid", log_p), functional.binary_cross_entropy(p, targets))
+    same(loss("binary", "logits", logits), functional.binary_cross_entropy(p, targets))
+    same(loss("binary", "softmax", softmax), functional.binary_cross_entropy(softmax, targets))
+    same(loss("squares", "log_sigmoid", log_p), functional.mse_loss(log_p, targets))
+    sure = torch.zeros(1, 7, requires_grad=True)  # a probability of 1 for every genre
+    loss_of_sure = Loss(Training(loss="binary", output="log_sigmoid"), n)(sure, targets[:1])
+    loss_of_sure.backward()
+    assert loss_of_sure.isfinite()
+    assert sure.grad is not None
+    assert bool(sure.grad.isfinite().all())
+
+
+def test_the_likelihood_of_logits_is_refused(tiny: Tiny) -> None:
+    with pytest.raises(UsageError, match="logits are none"):
+        tiny(training__loss="likelihood")
 
 
 def test_weighed_genres_count_alike() -> None:

@@ -269,7 +269,7 @@ def _rehearsal_values(study: Study, values: Mapping[str, Any], music: Music) -> 
         whole = segment_s >= clip_s
         less["audio.clip_s"] = max(1.0, round(scale * clip_s, 4))
         less["segments.segment_s"] = 0.0 if whole else max(0.25, round(scale * segment_s, 4))
-    if values.get("feature.fit") == "pad":
+    if values.get("feature.fit") in ("pad", "zeros"):
         less["feature.frames"] = max(_FEWEST_FRAMES, round(scale * values["feature.frames"]))
     if name != study.dataset:
         _check_form(study, values, name)
