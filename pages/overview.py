@@ -20,8 +20,8 @@ song.newest_song(runs)
 song.drop_song(readers.tested(readers.usable(runs)), listing.active)
 view.live_runs(listing)
 
-table = readers.leaderboard(runs)
-if table.empty:
+tested = readers.by_dataset(runs)
+if not tested:
     ui.section("Leaderboard")
     ui.empty(
         "No run has been tested yet.",
@@ -34,10 +34,10 @@ ui.section(
     "Leaderboard",
     "Every tested run. Where intervals overlap, Compare tells whether the difference is real.",
 )
-dataset = ui.choose_one("Dataset", readers.datasets_in(table), "dataset", radio=True)
-shown = readers.of_dataset(table, dataset)
+dataset = ui.choose_one("Dataset", list(tested), "dataset", radio=True)
+shown = tested[dataset]
 body = st.container()
-some = view.on_page(shown)
+some = readers.leaderboard(view.on_page(shown))
 with body:
     ui.chart(plots.leaderboard(some, readers.styles()), "leaderboard")
     ui.leaderboard_table(some)

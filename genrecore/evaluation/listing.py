@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable
@@ -30,6 +31,7 @@ class RunRow:
     Attributes:
         fold: Counted from 0; people count from 1.
         best: Of the validation accuracies, a share; nan where there is none.
+        n_clips: Of the test; 0 where it was not tested.
         accuracy: On the test clips, a share; so are the ends of its interval.
         left_s: Seconds that a live run still needs, or nan.
         created: When it was queued, in seconds since 1970.
@@ -49,6 +51,7 @@ class RunRow:
     epoch: int
     n_epochs: int
     best: float
+    n_clips: int
     accuracy: float
     accuracy_low: float
     accuracy_high: float
@@ -146,8 +149,19 @@ def unreadable(store: Path | None = None) -> list[Unreadable]:
     return look(store).unreadable
 
 
+def read_row(run: Run) -> RunRow:
+    """The row of a run, with the state in its file.
+
+    Raises:
+        Unreadable: Its predictions cannot be read.
+    """
+    if run.summary is None:
+        return _row_as_written(run)
+    return run.summary.derived("row", lambda: _row_as_written(run))
+
+
 def _row(summary: Summary) -> RunRow:
-    row = summary.derived("row", lambda: _row_as_written(summary))
+    row = read_row(Run.summarised(summary))
     if row.state in AT_REST:
         return row
     state = Run(summary.folder).state  # a process that dies writes nothing
@@ -163,12 +177,13 @@ def run_ids(store: Path | None = None) -> list[str]:
     return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
 
-def _row_as_written(summary: Summary) -> RunRow:
-    """The row of a run with the state in its file."""
-    run, course = Run.summarised(summary), summary.values["course"]
-    facts, state = run.facts, course["state"]
+def _row_as_written(run: Run) -> RunRow:
+    facts = run.facts
+    course = run.course if run.summary is None else run.summary.values["course"]
+    state = str(course["state"])
     best, left_s = course["best_valid_accuracy"], course["time_left_s"]
-    accuracy, low, high = _test_accuracy(run)
+    scores = _scores(run)
+    accuracy, low, high = (float(scores.get(name, math.nan)) for name in ACCURACY)
     return RunRow(
         run_id=run.run_id,
         name=run.name,
@@ -184,6 +199,7 @@ def _row_as_written(summary: Summary) -> RunRow:
         epoch=int(course["epoch"] or 0),
         n_epochs=course["n_epochs"],
         best=math.nan if best is None else float(best),
+        n_clips=scores.get("n_clips", 0),
         accuracy=accuracy,
         accuracy_low=low,
         accuracy_high=high,
@@ -196,11 +212,10 @@ def _row_as_written(summary: Summary) -> RunRow:
     )
 
 
-def _test_accuracy(run: Run) -> tuple[float, float, float]:
-    """Accuracy on the test clips and the ends of its interval; nan where it was not tested."""
-    unknown = math.nan, math.nan, math.nan
+def _scores(run: Run) -> dict[str, Any]:
+    """Those of a tested run; of another one none."""
     if not run.is_tested:
-        return unknown
+        return {}
     scores = read_scores(run)
     try:
         if scores is None:
@@ -210,6 +225,5 @@ def _test_accuracy(run: Run) -> tuple[float, float, float]:
     except Unreadable:
         raise
     except GenrecoreError:  # no test predictions
-        return unknown
-    accuracy, low, high = (float(scores[name]) for name in ACCURACY)
-    return accuracy, low, high
+        return {}
+    return scores

@@ -7,7 +7,6 @@ old runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,11 +17,8 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.metrics import METRICS
 from genrecore.store.run import Run
-from genrecore.store.runs import all_runs, each_readable
+from genrecore.store.runs import each_readable
 from genrecore.store.scores import keep_scores, read_scores
-
-ENOUGH_CLIPS = 20
-"""An accuracy on fewer test clips says too little for a run to be proposed before others."""
 
 
 def read_test_predictions(run: Run) -> pd.DataFrame:
@@ -75,77 +71,6 @@ def rank_runs(runs: list[Run]) -> pd.DataFrame:
     rows = [row for _, row in each_readable(tested, score_row)]
     table = pd.DataFrame(rows, columns=score_columns())
     return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
-
-
-def by_preference(table: pd.DataFrame) -> pd.DataFrame:
-    """A leaderboard in the order in which runs are proposed where nobody has chosen one: runs
-    without a badge come first, then those with enough test clips, then the more accurate."""
-    ranks = pd.DataFrame(
-        {
-            "badge": table["badge"] != "",
-            "few": table["n_clips"] < ENOUGH_CLIPS,
-            "error": -table["accuracy"],
-        }
-    )
-    order = ranks.sort_values([*ranks], kind="stable").index
-    return table.loc[order].reset_index(drop=True)
-
-
-def best_run(runs: Sequence[Run] | None = None) -> Run:
-    """The run to ask about a recording, as `best_of` chooses it.
-
-    Args:
-        runs: Those to choose from; by default all of the store.
-
-    Raises:
-        GenrecoreError: None of them was trained on recordings and tested.
-    """
-    usable = [run for run in (all_runs() if runs is None else runs) if run.has_weights]
-    return best_of(rank_runs(usable), usable)
-
-
-def best_of(table: pd.DataFrame, usable: Sequence[Run]) -> Run:
-    """Of runs with weights the one to ask about a recording: one trained on real music before one
-    trained on generated music, and else by `by_preference`.
-
-    Args:
-        table: The leaderboard of the runs, or of more.
-        usable: The runs.
-
-    Raises:
-        GenrecoreError: None of them was trained on recordings and tested.
-    """
-    by_id = {run.run_id: run for run in usable}
-    answers: dict[str, bool | None] = {}  # by dataset
-    second = None
-    for run_id in by_preference(table)["run_id"]:
-        run = by_id.get(run_id)
-        if run is None:
-            continue
-        key = f"{run.facts.dataset} {run.facts.dataset_options}"
-        if key not in answers:
-            answers[key] = _is_of_real_music(run)
-        if answers[key]:
-            return run
-        if answers[key] is False:
-            second = second or run
-    if second is None:
-        raise GenrecoreError("No run on recordings has been trained and tested yet.")
-    return second
-
-
-def _is_of_real_music(run: Run) -> bool | None:
-    """Whether its recordings were not generated; None where its dataset has none."""
-    from genrecore.data.datasets import DATASETS  # 0.4 s; the first page of all needs none
-
-    try:
-        dataset = run.config.dataset.choose_from(DATASETS)
-    except GenrecoreError:  # written by another version
-        return None
-    medium = dataset.facts.medium
-    if callable(medium):
-        medium = medium(dataset.options)
-    return not dataset.facts.made_up if medium == "audio" else None
 
 
 def score_columns() -> list[str]:

@@ -23,7 +23,7 @@ from genrecore.errors import AudioError, GenrecoreError
 from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
-from genrecore.evaluation.scores import best_run
+from genrecore.evaluation.preference import best_run
 from genrecore.features import cache as feature_cache
 from genrecore.store.run import Run
 from genrecore.store.runs import find_run

@@ -9,7 +9,8 @@ import pytest
 from fake_runs import fake_run
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation.scores import best_run, by_preference, rank_runs
+from genrecore.evaluation.preference import best_run, by_accuracy, by_preference
+from genrecore.evaluation.scores import rank_runs
 from genrecore.store.files import write_json
 from genrecore.store.run import Run
 
@@ -29,9 +30,11 @@ def test_honest_runs_with_enough_clips_are_proposed_before_more_accurate_ones(st
     few = run_of(store, 5, 5)
     rehearsal = run_of(store, 69, 70, rehearsal=5)
     leaky = run_of(store, 70, 70, leaks=True)
-    board = by_preference(rank_runs([leaky, few, fair, rehearsal, good]))
-    expected = [good, fair, few, leaky, rehearsal]
-    assert board["run_id"].to_list() == [run.run_id for run in expected]
+    runs = [leaky, few, fair, rehearsal, good]
+    assert by_preference(runs) == [good, fair, few, leaky, rehearsal]
+    assert by_accuracy(runs) == [leaky, few, rehearsal, good, fair]
+    board = rank_runs(runs)["run_id"].to_list()
+    assert board == [run.run_id for run in by_accuracy(runs)]
     assert best_run().run_id == good.run_id
 
 

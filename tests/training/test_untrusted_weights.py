@@ -18,7 +18,7 @@ from untrained_runs import untrained_run
 
 from genrecore.config.run import Part, RunConfig, read_config_file, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation.scores import best_run
+from genrecore.evaluation.preference import best_run
 from genrecore.inference import loaded
 from genrecore.models import imagenet
 from genrecore.store.run import Run

@@ -208,11 +208,7 @@ def _accuracies(selection: Selection, table: pd.DataFrame) -> dict[str, float]:
 
 def _two_best(selection: Selection) -> list[str]:
     """The two proposed first, of the dataset with most runs; of a system its best run counts."""
-    table = readers.leaderboard(selection.runs)
-    if table.empty:
-        return []
-    dataset = readers.datasets_in(table)[0]
-    runs = [run for run in selection.runs if run.facts.dataset == dataset]
+    runs = next(iter(readers.by_dataset(selection.runs).values()), [])
     member_of = {run.run_id: key for key, runs in selection.members.items() for run in runs}
     return list(dict.fromkeys(member_of[run_id] for run_id in readers.proposed(runs)))[:2]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Sequence
+
 import streamlit as st
 
 from genrecore.evaluation.listing import Listing, look
+from genrecore.store.run import Run
 from genrecore.ui.overview.song import drop_song
 from genrecore.ui.parts.choices import choose_page
 from genrecore.ui.parts.frame import link_to, section
@@ -78,21 +80,20 @@ def running_now(listing: Listing, active_before: set[str]) -> None:
         st.caption(f"… and {thousands(len(active) - _MOST_CARDS)} more, under Runs.")
 
 
-def on_page(table: pd.DataFrame) -> pd.DataFrame:
-    """The part of a leaderboard that the URL names, with what leads to the others; all of a short
-    one."""
-    n = len(table)
+def on_page(runs: Sequence[Run]) -> Sequence[Run]:
+    """Those of the ranked runs that the URL names, with what leads to the others; all of a few."""
+    n = len(runs)
     page = choose_page(-(-n // _PAGE_RUNS), "page")
     first, last = (page - 1) * _PAGE_RUNS, min(n, page * _PAGE_RUNS)
     if n > _PAGE_RUNS:
         shown = f"{thousands(first + 1)} to {thousands(last)} of {thousands(n)}"
         st.caption(f"Chart and table show the runs {shown}, the most accurate first.")
-    return table.iloc[first:last].reset_index(drop=True)
+    return runs[first:last]
 
 
-def leaderboard_links(table: pd.DataFrame) -> None:
-    """Ways on from the leaderboard."""
-    best = table["run_id"].to_list()
+def leaderboard_links(runs: Sequence[Run]) -> None:
+    """Ways on from the leaderboard, with the best run first."""
+    best = [run.run_id for run in runs[:2]]
     with st.container(horizontal=True, gap="medium"):
         if len(best) >= 2:
             two = {"runs": ",".join(best[:2])}

@@ -13,12 +13,12 @@ from genrecore.evaluation import metrics
 from genrecore.evaluation.comparison import distinct
 from genrecore.evaluation.listing import look, run_ids, unreadable
 from genrecore.evaluation.pooling import accuracy_by_pooling
-from genrecore.evaluation.scores import best_of, by_preference, rank_runs, read_test_predictions
+from genrecore.evaluation.preference import best_run, by_accuracy, by_preference
+from genrecore.evaluation.scores import rank_runs, read_test_predictions
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run, store_dir
 from genrecore.store.runs import fault
-from genrecore.store.summaries import Summary
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 
 
@@ -76,14 +76,7 @@ def history(run: Run) -> pd.DataFrame:
 
 def leaderboard(runs: Sequence[Run]) -> pd.DataFrame:
     """The scores of the runs that have been tested."""
-    chosen = tested(runs)
-    kept = tuple(run.summary for run in chosen if run.summary is not None)
-    return _leaderboard(kept).copy() if len(kept) == len(chosen) else rank_runs(chosen)
-
-
-@lru_cache(maxsize=8)
-def _leaderboard(kept: tuple[Summary, ...]) -> pd.DataFrame:
-    return rank_runs([Run.summarised(summary) for summary in kept])
+    return rank_runs(tested(runs))
 
 
 @cached_by_files(in_runs("segments.parquet"), max_entries=500)
@@ -109,22 +102,20 @@ def confusion(run: Run) -> pd.DataFrame:
 
 def proposed(runs: Sequence[Run]) -> list[str]:
     """The ids of tested runs in the order in which pages propose them."""
-    return [str(run_id) for run_id in by_preference(leaderboard(runs))["run_id"]]
+    return [run.run_id for run in by_preference(runs)]
 
 
 def to_ask(usable: Sequence[Run]) -> Run:
     """The run that classifies a recording where nobody chose one: the best that was tested."""
     with suppress(GenrecoreError):
-        return best_of(leaderboard(usable), usable)
+        return best_run(usable)
     return usable[0]
 
 
-def datasets_in(table: pd.DataFrame) -> list[str]:
-    """The datasets of a leaderboard, the one with most runs first."""
-    return [str(name) for name in table["dataset"].value_counts().index]
-
-
-def of_dataset(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The rows of one dataset, the best first: accuracies on different music do not compare."""
-    rows = table[table["dataset"] == dataset]
-    return rows.sort_values("accuracy", ascending=False, ignore_index=True)
+def by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The tested runs of each dataset, the most accurate first, and the dataset with most of them:
+    accuracies on different music do not compare."""
+    groups: dict[str, list[Run]] = {}
+    for run in by_accuracy(runs):
+        groups.setdefault(run.facts.dataset, []).append(run)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))

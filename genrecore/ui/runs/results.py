@@ -12,7 +12,6 @@ from genrecore import words
 from genrecore.config.command import train_command
 from genrecore.config.run import differences
 from genrecore.evaluation.pooling import POOLINGS
-from genrecore.evaluation.scores import by_preference
 from genrecore.reporting import plots
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run
@@ -86,9 +85,8 @@ def next_after(run: Run) -> None:
     """What one does with a tested run."""
     query = {"run": run.run_id}
     steps = [Step("errors", "Hear its mistakes", ":material/hearing_disabled:", query)]
-    board = readers.leaderboard(readers.all_runs())
-    board = by_preference(board[board["dataset"] == run.config.dataset.name])
-    others = [run_id for run_id in board["run_id"] if run_id != run.run_id]
+    alike = [other for other in readers.all_runs() if other.facts.dataset == run.facts.dataset]
+    others = [run_id for run_id in readers.proposed(alike) if run_id != run.run_id]
     if others:
         two = {"runs": f"{run.run_id},{others[0]}"}
         steps.append(Step("compare", "Compare it", ":material/balance:", two))
