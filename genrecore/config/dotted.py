@@ -27,6 +27,16 @@ def value_of(config: RunConfig, dotted: str) -> Any:
     return getattr(value, rest) if rest else value
 
 
+def is_field(dotted: str) -> bool:
+    """Whether configurations have such a field; any option of a part counts."""
+    first, _, rest = dotted.partition(".")
+    if first == "augment" or first in PARTS:
+        return True
+    field = RunConfig.model_fields.get(first)
+    inside = getattr(getattr(field, "annotation", None), "model_fields", {})
+    return field is not None and (rest in inside if rest else True)
+
+
 def name_of(dotted: str) -> str:
     """The name of a dotted field for people: `training.lr` is `learning rate`."""
     first, _, rest = dotted.partition(".")
@@ -50,7 +60,9 @@ def in_words(changes: Mapping[str, Any]) -> str:
     """Changed settings as text: `model cnn, learning rate 0.001`; `the base` for no change.
     Folds are counted from 1."""
     settings = [
-        f"fold {int(value) + 1}" if dotted == "fold" else f"{name_of(dotted)} {text_of(value)}"
+        f"fold {value + 1}"
+        if dotted == "fold" and isinstance(value, int)
+        else f"{name_of(dotted)} {text_of(value)}"
         for dotted, value in changes.items()
     ]
     return ", ".join(settings) or "the base"

@@ -19,7 +19,15 @@ from typing import IO
 
 from genrecore.data import archives, datasets
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import cache_dir, digest, open_named, write_bytes, write_text
+from genrecore.store.files import (
+    cache_dir,
+    digest,
+    open_named,
+    parsed_json,
+    read_bytes,
+    write_bytes,
+    write_text,
+)
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
@@ -149,9 +157,9 @@ def kept_clips(set_id: str) -> list[UploadedClip]:
     if not _ID.fullmatch(set_id):  # it comes out of an address
         return []
     try:
-        names = json.loads((_store() / f"{set_id}.clips").read_text(encoding="utf-8"))
-        clips = [UploadedClip(str(digest), str(name)) for digest, name in names]
-    except (OSError, ValueError, TypeError):
+        names = parsed_json(read_bytes(_store() / f"{set_id}.clips"))
+        clips = [UploadedClip(str(digest), _printable(str(name))) for digest, name in names]
+    except (GenrecoreError, OSError, ValueError, TypeError):
         return []
     return [clip for clip in clips if _ID.fullmatch(clip.digest) and clip.path.is_file()]
 

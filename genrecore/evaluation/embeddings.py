@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.store.files import (
     cache_dir,
     digest,
+    open_named,
     read_json,
     write_bytes,
     write_json,
@@ -33,6 +35,7 @@ from genrecore.store.files import (
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
+from genrecore.store.tables import read_parquet
 
 MAX_ON_MAP = 1500
 """Clips on a map: test clips first, then validation clips, then training clips drawn at random."""
@@ -40,6 +43,7 @@ MAX_ON_MAP = 1500
 _FORMAT = 1
 _CLIPS, _VALUES, _WHAT = "clips.parquet", "values.npy", "what.json"
 _MAP, _MAP_FACTS = "map.parquet", "map.json"
+_COLUMNS, _AXES = ("clip_id", "genre", "split"), ("pca_x", "pca_y", "tsne_x", "tsne_y")
 _N_COMPONENTS = 50  # principal components that t-SNE starts from, as its authors did
 _PERPLEXITY = 30.0
 
@@ -127,9 +131,13 @@ def read(run: Run) -> Embedding | None:
     """A run's embedding, or None if it was not computed yet."""
     try:
         path = folder(run)
-        values = np.load(path / _VALUES, allow_pickle=False)
-        return Embedding(pd.read_parquet(path / _CLIPS), values)
-    except (GenrecoreError, OSError, ValueError):
+        with open_named(path / _VALUES) as stream:
+            values = np.load(stream, allow_pickle=False)
+        clips = read_parquet(path / _CLIPS)
+        if clips is None or not {*_COLUMNS} <= {*clips}:
+            return None
+        return Embedding(clips, values) if values.shape[:1] == (len(clips),) else None
+    except (GenrecoreError, OSError, ValueError, EOFError):
         return None
 
 
@@ -142,7 +150,10 @@ def keep(run: Run, embedding: Embedding, corpus_key: str) -> Embedding:
         facts = {"run": run.run_id, "made": time.time(), "corpus": corpus_key}
         write_json(partial / _WHAT, facts)
 
-    make_once(folder(run), fill)
+    path = folder(run)
+    if path.is_dir() and read(run) is None:  # damaged
+        shutil.rmtree(path, ignore_errors=True)
+    make_once(path, fill)
     return embedding
 
 
@@ -211,11 +222,12 @@ def read_map(run: Run) -> Projection | None:
     """The map of a run's clips, or None if it was not computed yet."""
     try:
         path = folder(run)
-        points = pd.read_parquet(path / _MAP)
-        facts = json.loads((path / _MAP_FACTS).read_text(encoding="utf-8"))
-        first, second = facts["explained"]
+        points, facts = read_parquet(path / _MAP), read_json(path / _MAP_FACTS)
+        if points is None or not {*_COLUMNS, *_AXES} <= {*points}:
+            return None
+        first, second = map(float, facts["explained"])
         return Projection(points, (first, second), int(facts["n_left_out"]))
-    except (GenrecoreError, OSError, ValueError, KeyError):
+    except (GenrecoreError, OSError, ValueError, TypeError, KeyError):
         return None
 
 

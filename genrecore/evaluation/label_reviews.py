@@ -24,6 +24,7 @@ FILE = "annotations.csv"
 JUDGEMENTS = ("right", "wrong", "unclear")
 COLUMNS = ("dataset", "clip_id", "genre", "judgement", "note", "at")
 _LOCK = ".annotations.lock"
+_MOST_COLUMNS = 100
 
 
 def add(
@@ -80,6 +81,8 @@ def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
     content = _content(path)
     if not content:
         return pd.DataFrame(columns=list(COLUMNS))
+    if content.partition(b"\n")[0].count(b",") > _MOST_COLUMNS:
+        raise Unreadable(path, "line 1", f"it has more than {_MOST_COLUMNS} columns", "store")
     try:
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     except ValueError as error:

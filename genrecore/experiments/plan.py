@@ -25,16 +25,22 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from genrecore.config.dotted import value_of
+from genrecore.config.dotted import is_field, value_of
 from genrecore.config.run import RunConfig, read_config, signature
 from genrecore.errors import GenrecoreError, describe
 from genrecore.experiments.draft import MOST_RUNS, Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
-from genrecore.store.files import Unreadable, in_a_sentence, new_folder, write_json
+from genrecore.store.files import (
+    Unreadable,
+    in_a_sentence,
+    is_regular_file,
+    new_folder,
+    write_json,
+)
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.records import Count, FileName, Moment, Number, Record, read_record
 from genrecore.store.run import LIVE, Run, store_dir
@@ -171,10 +177,19 @@ def _runs_by_plan(store: Path) -> dict[str, list[Run]]:
     return by_plan
 
 
+def _field(dotted: str) -> str:
+    if not is_field(dotted):
+        raise ValueError("expected the name of a setting")
+    return dotted
+
+
+DottedField = Annotated[str, AfterValidator(_field)]
+
+
 class PlannedRun(Record):
     """A run in `plan.json`."""
 
-    changes: dict[str, Any]
+    changes: dict[DottedField, Any]
     config: dict[str, Any]
     reuses: FileName = ""
 
@@ -195,7 +210,7 @@ class SearchFacts(Record):
     n_trials: Annotated[int, Field(ge=1, le=10**6)]
     pruner: Literal["none", "median", "hyperband"] = "none"
     seed: Count = 0
-    ranges: dict[str, SearchedRange | list[Any]]
+    ranges: dict[DottedField, SearchedRange | list[Any]]
 
 
 class TrialEntry(Record):
@@ -221,7 +236,7 @@ class PlanFile(Record):
     source: str = ""
     made_at: Moment = 0.0
     base: dict[str, Any] = Field(default_factory=dict)
-    grids: list[dict[str, list[Any]]] = Field(default_factory=list)
+    grids: list[dict[DottedField, list[Any]]] = Field(default_factory=list)
     runs: Annotated[list[PlannedRun], Field(max_length=MOST_RUNS)] = Field(default_factory=list)
     left_out: list[str] = Field(default_factory=list)
     search: SearchFacts | None = None
@@ -253,6 +268,9 @@ class Plan(RunsProgress):
     def facts(self) -> dict[str, Any]:
         """The content of `plan.json`."""
         check_name(self.folder / "plan.json", "plan")
+        for path in (self.folder / LOCK, self.folder / STOP):
+            if os.path.lexists(path) and not is_regular_file(str(path)):
+                raise Unreadable(path, "", "it is no regular file", "plan")
         return read_record(self.folder / "plan.json", PlanFile, "plan", needed=True)
 
     @property

@@ -25,7 +25,10 @@ from genrecore.jobs.repair import good_values, keep_copy, visible_folder
 from genrecore.store.files import Unreadable, read_json, write_json
 from genrecore.store.locks import LOCK, is_locked
 from genrecore.store.own_files import move_aside
+from genrecore.store.status import STOP
 from genrecore.words import plural
+
+MENDED = (*LISTED, LOCK, STOP)
 
 
 @work("repair a plan")
@@ -44,7 +47,7 @@ def repair(plan: Plan) -> str:
         plan = Plan(visible_folder(plan.folder))
         while (fault := first_fault(plan)) is not None:
             name = fault.path.name if isinstance(fault, Unreadable) else "plan.json"
-            if name not in LISTED or any(line.startswith(f"{name} ") for line in sentences):
+            if name not in MENDED or any(line.startswith(f"{name} ") for line in sentences):
                 aside = move_aside(plan.folder, plan.store)
                 where = f"{aside.parent.name}/{aside.name}"
                 return (

@@ -9,11 +9,21 @@ import time
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import read_bytes
+from genrecore.store.files import parsed_json, read_bytes
+from genrecore.store.records import Moment, Record
 
 FILE, OLDER = ".audit.jsonl", ".audit.1.jsonl"
 _MOST_BYTES = 5_000_000  # then it becomes the older one, and what that held is gone
 _LONGEST_LINE = 4096  # so that one write appends it whole
+
+
+class JournalEntry(Record):
+    """A line."""
+
+    at: Moment
+    who: str
+    action: str
+    run: str
 
 
 def record(store: Path, who: str, action: str, run: str = "") -> None:
@@ -40,11 +50,11 @@ def entries(store: Path, most: int = 1000) -> list[dict[str, object]]:
         with contextlib.suppress(OSError, GenrecoreError):
             lines += read_bytes(store / name).decode(errors="replace").splitlines()
     read = []
-    for line in reversed(lines):
+    for line in filter(None, reversed(lines)):
         with contextlib.suppress(ValueError, RecursionError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and {"at", "who", "action", "run"} <= entry.keys():
-                read.append(entry)
+            entry = parsed_json(line.encode())
+            JournalEntry.model_validate(entry)
+            read.append(entry)
         if len(read) >= most:
             break
     return read

@@ -35,6 +35,7 @@ from genrecore.store.files import (
     Unreadable,
     is_regular_file,
     open_regular,
+    read_bytes,
     read_json,
     write_bytes,
     write_json,
@@ -257,8 +258,8 @@ def _is_entry(entry: Any) -> bool:
 
 def _mend_history(path: Path) -> str:
     """The good lines, in their order."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    good = [line for line in lines if _is_epoch(line)][:MOST_EPOCHS]
+    lines = read_bytes(path).splitlines(keepends=True) if path.exists() else []
+    good = [line for line in lines[:MOST_EPOCHS] if _is_epoch(line)]
     write_bytes(path, b"".join(good))
     return f"{path.name} keeps {len(good)} of {plural(len(lines), 'line')}."
 

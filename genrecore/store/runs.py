@@ -6,6 +6,7 @@ Lists take what they need from `summaries`; the others read the run folder (`run
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -214,8 +215,9 @@ def _is_run(folder: Path) -> bool:
             os.lstat(f"{folder}/{name}")
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # a link that leads nowhere
+                continue
         return True
     return False
 

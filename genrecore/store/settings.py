@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,8 @@ from pydantic import ValidationError
 
 from genrecore.config.run import Part
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import Unreadable, is_regular_file, read_json
+from genrecore.store.files import Unreadable, read_bytes, read_json
+from genrecore.store.own_files import move_aside
 from genrecore.store.records import Record, read_record
 
 FILE = "settings.json"
@@ -62,12 +62,18 @@ def keep_dataset(store: Path, part: Part) -> None:
             change(store, "The dataset", dataset=part.model_dump(mode="json"))
 
 
-def _keep_damaged(path: Path) -> None:
-    """A copy of a file that holds no settings, before it is written anew."""
+def _set_damaged_aside(path: Path) -> None:
+    """Moves a file that holds no settings aside, before it is written anew."""
     with contextlib.suppress(OSError):
-        content = path.read_bytes() if is_regular_file(str(path)) else b""
-        if content.strip() not in (b"", b"{}") and not read_json(path):
-            shutil.copyfile(path, path.with_name(f"{FILE}.damaged"))
+        if os.path.lexists(path) and not read_json(path) and not _is_empty(path):
+            move_aside(path, path.parent)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return read_bytes(path).strip() in (b"", b"{}")
+    except GenrecoreError:
+        return False
 
 
 def change(store: Path, noun: str, **values: Any) -> None:
@@ -77,7 +83,7 @@ def change(store: Path, noun: str, **values: Any) -> None:
         GenrecoreError: The store cannot be written; the sentence begins with `noun`.
     """
     path = store / FILE
-    _keep_damaged(path)
+    _set_damaged_aside(path)
     settings = {key: value for key, value in (read(store) | values).items() if value is not None}
     try:
         store.mkdir(parents=True, exist_ok=True)

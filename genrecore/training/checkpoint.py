@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import write_bytes
+from genrecore.store.files import open_named, write_bytes
 from genrecore.store.zips import refuse_packed
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import save_classifier
@@ -67,11 +68,12 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
         GenrecoreError: It cannot be read.
     """
     path = folder / "resume.pt"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        refuse_packed(path)
-        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+        with open_named(path, path.name) as stream:
+            refuse_packed(path)
+            return dict(torch.load(stream, weights_only=True, map_location="cpu"))
     except GenrecoreError:
         raise
     except Exception as error:

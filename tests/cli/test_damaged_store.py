@@ -100,9 +100,9 @@ def test_damaged_settings_harm_nothing_and_are_kept(
         command(*words.split())
     command("queue", "slots", "2")
     assert json.loads((tmp_path / settings.FILE).read_text())["cpu_slots"] == 2
-    if not settings.read_json(tmp_path / f"{settings.FILE}.damaged"):
-        kept = tmp_path / f"{settings.FILE}.damaged"
-        assert not kept.exists() or kept.read_text() == text
+    kept = tmp_path / ".damaged" / settings.FILE
+    assert kept.exists() == (text in SETTINGS[:3])
+    assert not kept.exists() or kept.read_text() == text
 
 
 TASKS = [

@@ -102,6 +102,8 @@ MENDED = [
     ("plan.json", with_value("search.n_trials", "x"), "cannot be mended"),
     ("trials.json", to_text("7"), "trials.json is taken away."),
     ("trials.json", to_folder, "trials.json is taken away."),
+    ("stop", to_folder, "stop is taken away."),
+    ("lock", to_folder, "lock is taken away."),
     ("study.db", cut, "study.db is taken away."),
     ("study.db", to_fifo, "study.db is taken away."),
 ]
@@ -133,6 +135,15 @@ def test_good_runs_of_a_plan_stay(search: Plan) -> None:
     assert not app.exception
     assert [member.config.seed for member in Plan(plan.folder).members] == [1]
     assert "can be read; nothing" in command("plans", "repair", plan.plan_id)
+
+
+def test_a_setting_that_does_not_exist_is_named(search: Plan) -> None:
+    other = next(plan for plan in plans.all_plans() if not plan.search)
+    with_value("search.ranges", {"model_dump": [1, 2]})(search.folder / "plan.json")
+    with_value("grids", [{"training.nosuch": [1]}])(other.folder / "plan.json")
+    assert "at search.ranges.model_dump.[key]: expected the name of" in Plan(search.folder).problem
+    assert "at grids.0.training.nosuch.[key]: expected the name of" in Plan(other.folder).problem
+    assert "expected the name of a setting" in words(open_page("plans"))
 
 
 def test_a_plan_of_a_million_runs_is_not_read(search: Plan) -> None:

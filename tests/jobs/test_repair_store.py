@@ -28,6 +28,7 @@ FILES: list[tuple[str, Callable[[Path], None], str]] = [
     ("annotations.csv", to_folder, "it is no regular file"),
     ("annotations.csv", to_text("a,b\n1,2\n"), "it lacks the columns dataset"),
     ("annotations.csv", to_text(HEAD + "1,2\n" + "1," * 9 + "\n"), "it is no table"),
+    ("annotations.csv", to_text("c," * 10**5), "it has more than 100 columns"),
     ("annotations.csv", to_text(b"\xff\x00,\n"), "it is no table"),
     (".plans", to_text("x"), "it is no folder"),
     (".queue.lock", to_folder, "it is no regular file"),

@@ -72,7 +72,8 @@ SLOW = [
 CHANGES = [
     "runs rename BAD x", "runs note BAD x", "runs tag BAD x", "runs star BAD", "runs clone BAD",
     "runs continue BAD --epochs 9", "runs resume STOPPED", "runs stop BAD", "plans stop PLAN",
-    "plans stop SEARCH", "plans resume PLAN", "views rename good better", "queue slots 2",
+    "plans stop SEARCH", "plans resume PLAN --background", "views rename good better",
+    "queue slots 2",
     "runs repair BAD", "runs repair STOPPED", "runs delete BAD", "runs restore BINNED",
     "runs empty-bin",
 ]  # fmt: skip

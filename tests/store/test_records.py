@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -202,3 +203,29 @@ def test_a_folder_whose_name_cannot_be_shown_is_named_all_the_same(
     assert error.place == "the folder's name"
     assert visible_line(str(error)) == str(error)
     assert find_folder(error.name).run_id == name
+
+
+def test_a_link_that_leads_nowhere_is_no_run(two: tuple[Run, Run]) -> None:
+    store = two[0].folder.parent
+    (store / "itself").symlink_to("itself")
+    (store / "nowhere").symlink_to("/none/x")
+    assert unreadable_runs(store) == []
+    assert len(all_runs(store)) == 2
+
+
+def test_segments_of_other_genres_are_unreadable(two: tuple[Run, Run]) -> None:
+    bad, _ = two
+    path = bad.folder / "segments.parquet"
+    table = pd.read_parquet(path)
+    table.rename(columns={"p_waltz": "p_polka"}).replace("waltz", "polka").to_parquet(path)
+    with pytest.raises(Unreadable, match=r"segments\.parquet, at p_polka: expected the genres of"):
+        _ = Run(bad.folder).segments
+    assert [error.name for error in unreadable_runs()] == [bad.run_id]
+
+
+def test_predictions_of_the_epochs_have_an_end(two: tuple[Run, Run]) -> None:
+    bad, _ = two
+    os.truncate(bad.folder / "epochs.u8", 2**40)
+    with pytest.raises(Unreadable, match=r"epochs\.u8: it has 1,099,511,627,776 bytes"):
+        _ = Run(bad.folder).epoch_predictions
+    assert [error.name for error in unreadable_runs()] == [bad.run_id]  # pages leave it out
