@@ -3,15 +3,19 @@
 Makes a store of runs (two are trained, the others are their copies with other seeds and learning
 rates), serves the dashboard over it and opens pages as new visitors do: a fresh browser context
 with an empty cache each time. The script's own time, without server and browser, is measured beside
-it. With `--scripts` nothing else is: for each page the first run of its script in a new process,
-later ones, what they send to the browser, and `genrecore runs list`, for stores of each of the
-numbers of runs given; a store of 25 tells what of it is not due to the runs.
+it. With `--scripts` nothing else is: each page's script, what it sends to the browser, and
+`genrecore runs list`, for stores of each of the numbers of runs given; a store of 25 tells what of
+it is not due to the runs. A new process first opens the page over a store of two runs, which
+imports what the page needs. Cold is then the first session over the store measured: nothing of it
+is in memory. Warm are later runs of that session.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -52,21 +56,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="+", default=[20], help="in the store")
     parser.add_argument("--scripts", action="store_true", help="without server and browser")
     parser.add_argument("--script", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--other", default="", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=3, help="for each page, with --scripts")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
     arguments = parser.parse_args()
     if arguments.script:
-        print(*script_s(arguments.script, arguments.rounds))
+        for row in script_s(arguments.script, arguments.rounds, arguments.other):
+            print(*row)
         return
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
     server = None
     try:
         if arguments.scripts:
+            fill(work / "two", 2)
             for n in arguments.runs:
                 fill(work / f"runs {n}", n)
-                os.environ["GENRECORE_RUNS"] = str(work / f"runs {n}")
-                measure_scripts(n, arguments.rounds)
+                measure_scripts(work / f"runs {n}", work / "two", arguments)
             return
         fill(work / "runs", arguments.runs[0])
         server, address = serve()
@@ -79,7 +86,7 @@ def main() -> None:
                 first = visit(browser, address, name)[1]
                 visits = [visit(browser, address, name) for _ in range(arguments.rounds)]
                 titles, ready = zip(*visits, strict=True)
-                script = statistics.median(script_s(name, arguments.rounds)[1:-1])
+                script = min(clock for clock, _, _ in script_s(name, arguments.rounds)[1:])
                 times = f"{in_words(titles)}  {in_words(ready)}"
                 print(f"{name:10s} {times}  {script:.2f} s    {first:.2f} s")
             browser.close()
@@ -90,20 +97,41 @@ def main() -> None:
         shutil.rmtree(work)
 
 
-def measure_scripts(n: int, rounds: int) -> None:
-    """Prints seconds of the pages' scripts and of the list of runs, over the store of the
-    environment, whose summaries are kept by then."""
+PAGES = ("overview", "datasets", "train", "runs", "compare", "errors", "classify", "plans",
+         "papers", "leaks", "models", "sound")  # fmt: skip
+
+
+def measure_scripts(store: Path, two: Path, arguments: argparse.Namespace) -> None:
+    """Prints the least seconds of processor time, and by the clock, of the pages' scripts and of
+    the list of runs; the store's summaries are kept by then."""
     command = [sys.executable, "-m", "genrecore", "runs", "list"]
-    for _ in range(2):
-        began = time.perf_counter()
+    os.environ["GENRECORE_RUNS"] = str(store)
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    listed = []
+    for _ in range(arguments.processes):
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-        listed_s = time.perf_counter() - began
-    print(f"{n} runs: list {listed_s:.2f} s")
-    for name in ("overview", "runs", "compare", "errors", "train", "classify", "plans", "papers"):
-        own = [sys.executable, __file__, "--script", name, "--rounds", str(rounds)]
-        answer = subprocess.run(own, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
-        first, *later, kilobytes = map(float, answer.split())
-        print(f"  {name:10s} first {first:.2f} s  then {in_words(later)}  {kilobytes:,.0f} kB")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        listed.append((time.perf_counter() - began, spent_s, 0.0))
+    print(f"{len(os.listdir(store)) - 1} runs: list {least(listed)}")
+    for name in PAGES:
+        own = [sys.executable, __file__, "--script", name, "--rounds", str(arguments.rounds)]
+        first, cold, warm = [], [], []
+        for _ in range(arguments.processes):
+            answer = subprocess.run(
+                [*own, "--other", str(two)], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+            )
+            rows = [tuple(map(float, line.split())) for line in answer.stdout.splitlines()]
+            first, cold, warm = [*first, rows[0]], [*cold, rows[1]], [*warm, *rows[2:]]
+        sent = f"{max(row[2] for row in warm) / 1e3:,.0f} kB"
+        print(f"  {name:9s} imports {least(first)}  cold {least(cold)}  warm {least(warm)}  {sent}")
+
+
+def least(rows: list[tuple[float, ...]]) -> str:
+    """The least processor time, and the least by the clock."""
+    clock, processor, _ = map(min, zip(*rows, strict=True))
+    return f"{processor:.2f} s ({clock:.2f})"
 
 
 def fill(store: Path, n: int) -> None:
@@ -178,9 +206,16 @@ def visit(browser: Browser, address: str, name: str) -> tuple[float, float]:
     return title_s, ready_s
 
 
-def script_s(name: str, rounds: int) -> list[float]:
-    """Seconds of the page's script alone, in this process: the first run and the later ones; and
-    last how many kB a run of it sends."""
+def script_s(name: str, rounds: int, other: str = "") -> list[tuple[float, float, float]]:
+    """Of each run of the page's script alone, in this process: seconds by the clock, seconds of
+    processor time, and how many bytes it sends.
+
+    Args:
+        name: The page's.
+        rounds: Runs after the first.
+        other: A store over which the page is opened before, in a session of its own; that run is
+            then the first of the answer.
+    """
     from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
     from streamlit.testing.v1 import AppTest
 
@@ -193,16 +228,26 @@ def script_s(name: str, rounds: int) -> list[float]:
 
     ForwardMsgQueue.enqueue = count  # type: ignore[method-assign,assignment]
 
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
-    if name != "overview":
-        app.switch_page(f"pages/{name}.py")
-    seconds = []
-    for _ in range(1 + rounds):
-        began = time.perf_counter()
+    def session() -> AppTest:
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
+        if name != "overview":
+            app.switch_page(f"pages/{name}.py")
+        return app
+
+    def measured(app: AppTest) -> tuple[float, float, float]:
+        clock, processor, before = time.perf_counter(), time.process_time(), sent
         app.run()
-        seconds.append(time.perf_counter() - began)
         assert not app.exception
-    return [*seconds, sent / (1 + rounds) / 1e3]
+        return time.perf_counter() - clock, time.process_time() - processor, sent - before
+
+    runs = []
+    if other:
+        store, os.environ["GENRECORE_RUNS"] = os.environ["GENRECORE_RUNS"], other
+        runs.append(measured(session()))
+        importlib.import_module("torch")  # the server imports it in the background
+        os.environ["GENRECORE_RUNS"] = store
+    app = session()
+    return [*runs, *(measured(app) for _ in range(1 + rounds))]
 
 
 def in_words(seconds: list[float] | tuple[float, ...]) -> str:

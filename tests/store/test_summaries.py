@@ -185,6 +185,10 @@ def test_no_file_of_a_finished_run_is_opened_again(
     actions.annotate(three_runs[0], starred=True)
     assert {Path(path).parent for path in opened(look)} == {three_runs[0].folder}
     assert opened(look) == []
+    added = fake_run(store, np.arange(90) < 50, np.arange(90), seed=9)
+    assert {Path(path).parent for path in opened(look)} == {added.folder}
+    look()  # its scores were just written
+    assert opened(look) == []
 
 
 def test_the_time_of_a_folder_and_a_few_runs_in_turn_are_enough(
