@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import command, genrecore, refused
 from packaging.utils import canonicalize_name
-from test_odd_ground import ODD_SYSTEM, odd
+from test_odd_ground import ODD_SYSTEM, odd, take_locks_away
 from test_odd_ground import command as in_a_process
 
 from genrecore.store import disks, packages
@@ -26,13 +26,13 @@ def test_a_sound_disk_has_locks_that_two_processes_obey(tmp_path: Path) -> None:
 
 
 def test_a_store_without_locks_is_seen(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd(monkeypatch, locks=1)
-    result = in_a_process("doctor", "--json")
+    take_locks_away(monkeypatch)
+    result = genrecore("doctor", "--json")
     assert result.returncode == 1
     facts = json.loads(result.stdout)
     assert facts["disk"]["runs"]["locks"] is False
     assert f"Files in {store} cannot be locked" in facts["missing"][0]
-    refused(in_a_process("doctor"), 1, "cannot be locked", "GENRECORE_RUNS")
+    refused(genrecore("doctor"), 1, "cannot be locked", "GENRECORE_RUNS")
 
 
 def test_locks_that_only_seem_to_work_are_seen(

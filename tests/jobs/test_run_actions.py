@@ -83,7 +83,9 @@ def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None
         actions.resume(again)
 
 
-@pytest.mark.parametrize("n_reports", [1, 9, 10, 11, 12])
+@pytest.mark.parametrize(
+    "n_reports", [9, 10, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 11, 12))]
+)
 def test_a_stop_around_an_epochs_end_changes_nothing(
     paused: Path, tiny: Tiny, n_reports: int
 ) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,12 +96,6 @@ def proba_of(run: Run, split: str) -> np.ndarray:
     return part[[f"p_{genre}" for genre in GENRES]].to_numpy()
 
 
-def test_models_of_scikit_learn_do_not_slow_the_import_of_models() -> None:
-    code = "import sys, genrecore.models, genrecore.training.classifier as c; "
-    code += "sys.exit('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baseline_fills_the_files_of_a_run(
     store: Path, tiny: Tiny, tables: Path, name: str
@@ -151,7 +143,7 @@ def test_the_same_seed_gives_the_same_predictions_whatever_the_threads(
     pd.testing.assert_frame_equal(first.predictions, second.predictions)
 
 
-@pytest.mark.parametrize("form", ["table_30s", "table_3s"])
+@pytest.mark.parametrize("form", [pytest.param("table_30s", marks=pytest.mark.long), "table_3s"])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_loaded_predicts_exactly_what_was_stored(
     store: Path, tiny: Tiny, tables: Path, name: str, form: str

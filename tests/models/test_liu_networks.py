@@ -258,7 +258,9 @@ def trained(network: nn.Module, x: Tensor, genre: Tensor, n_steps: int, lr: floa
     return network.eval()
 
 
-@pytest.mark.parametrize("name", RECURRENT)
+@pytest.mark.parametrize(
+    "name", [n if n == "crnn" else pytest.param(n, marks=pytest.mark.long) for n in RECURRENT]
+)
 def test_recurrent_networks_learn_whether_a_tone_rises_or_falls(name: str) -> None:
     network = trained(small(name, n_genres=3), *moving(72, seed=1), n_steps=40, lr=3e-3)
     x, genre = moving(48, seed=2)

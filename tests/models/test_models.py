@@ -154,15 +154,23 @@ def feature_shape(config: RunConfig) -> Any:
     return resolved.front_end(resolved.typical_shape).output_shape
 
 
-FITTING = [
-    pytest.param(name, feature, marks=pytest.mark.xdist_group(f"model {name}"))
-    for name in NAMES
-    for feature in FEATURES
-    if not fits(feature, name)
-]
+def fitting() -> Iterator[Any]:
+    """Models with the features that they take: each model with the first of each kind, the base
+    CNN with all; the others, whose shapes these have too, wait for the long tests."""
+    for name in NAMES:
+        kinds = set()
+        for feature in FEATURES:
+            if not fits(feature, name):
+                kind = FEATURES[feature].facts.kind
+                daily = name == "cnn" or kind not in kinds
+                marks = [pytest.mark.xdist_group(f"model {name}")]
+                yield pytest.param(
+                    name, feature, marks=marks if daily else [*marks, pytest.mark.long]
+                )
+                kinds.add(kind)
 
 
-@pytest.mark.parametrize(("name", "feature"), FITTING)
+@pytest.mark.parametrize(("name", "feature"), [*fitting()])
 def test_every_feature_that_a_model_takes_gives_logits_and_gradients(
     name: str, feature: str, tmp_path: Path
 ) -> None:
@@ -203,7 +211,7 @@ class AtLeast:
     batch: Any
 
 
-@pytest.fixture(scope="module", params=of(NAMES))
+@pytest.fixture(scope="module", params=of(NAMES, long=True))
 def at_least(request: pytest.FixtureRequest) -> AtLeast:
     shape = MODELS[request.param].facts.least
     return AtLeast(request.param, model(request.param, shape), random(5, shape))

@@ -28,6 +28,8 @@ from genrecore.training.weights import load_classifier, save_classifier
 # Published weights. torchvision's own are out of reach, so files of their form with random numbers
 # stand for them: nothing but the numbers differs.
 
+pytestmark = pytest.mark.xdist_group("published weights")  # one worker writes the file
+
 
 @pytest.fixture(scope="module")
 def original() -> torch.nn.Module:

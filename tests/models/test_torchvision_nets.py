@@ -103,7 +103,11 @@ def test_neither_two_nor_four_channels_are_taken(name: str) -> None:
             model(name, (n, 128, 128))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# On shapes alone, but layer after layer in Python: small networks speak for the deep ones.
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("resnet18", "alexnet") else pytest.param(n, marks=pytest.mark.long) for n in NAMES],
+)
 def test_images_of_the_studies_and_of_odd_sizes_fit(name: str) -> None:
     sizes = {3: [(256, 1320), (288, 432), (224, 224)], 1: [(128, 128), (1025, 130), (72, 216)]}
     with torch.device("meta"):

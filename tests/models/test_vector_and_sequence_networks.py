@@ -160,9 +160,15 @@ def test_the_lstm_learns_order_in_time(bidirectional: bool) -> None:
     assert accuracy(network, x.flip(1)[genre < 2], genre[genre < 2]) < 0.1
 
 
-@pytest.mark.parametrize("n_layers", [1, 3])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize(
+    ("kind", "bidirectional", "n_layers"),
+    [
+        *(("GRU", False, 3), ("LSTM", True, 1)),
+        *(pytest.param(*case, marks=pytest.mark.long)
+          for case in itertools.product(["GRU", "LSTM"], [False, True], [1, 3])
+          if case not in (("GRU", False, 3), ("LSTM", True, 1))),
+    ],
+)  # fmt: skip
 def test_on_shapes_alone_a_recurrent_layer_makes_and_costs_what_torchs_own_does(
     kind: str, bidirectional: bool, n_layers: int
 ) -> None:
@@ -228,7 +234,7 @@ def test_both_branches_contribute_to_the_logits() -> None:
         assert (network(second) - before).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
+@pytest.mark.parametrize("batch_norm", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_the_paralleling_network_learns_order_in_time(batch_norm: bool) -> None:
     def images(n: int, seed: int) -> tuple[Tensor, Tensor]:
         sequences, genre = courses(n, seed, n_steps=32)

@@ -33,6 +33,8 @@ NETWORKS = [name for name in MODELS if not MODELS[name].facts.classical]
 CLASSICAL = [name for name in MODELS if name not in NETWORKS]
 Tiny = Callable[..., RunConfig]
 
+pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
+
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_a_card_that_adds_up(name: str) -> None:
@@ -198,7 +200,13 @@ def test_compared_models_have_the_same_input_and_unfit_ones_a_reason() -> None:
         assert entry.n_parameters is None
 
 
-@pytest.mark.parametrize("name", ["cnn", "mlp", "resnet18", "rescnn_1d2d", "lstm", "knn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cnn", "mlp", "knn"),
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("resnet18", "rescnn_1d2d", "lstm")),
+    ],
+)
 def test_the_command_of_a_card_trains_what_the_study_trained(
     name: str, store: Path, tmp_path: Path
 ) -> None:

@@ -194,7 +194,7 @@ def test_mixup_mixes_features_and_targets_alike(tiny: Tiny) -> None:
         assert float(weights.sum()) == pytest.approx(1, abs=1e-3)  # float32 least squares
 
 
-@pytest.mark.parametrize("steps", [3, 9])
+@pytest.mark.parametrize("steps", [pytest.param(3, marks=pytest.mark.long), 9])
 def test_a_stopped_run_with_random_examples_goes_on_as_if_it_had_not(
     store: Path, tiny: Tiny, steps: int
 ) -> None:
@@ -432,15 +432,21 @@ def test_the_validation_loss_is_of_clips(store: Path, tiny: Tiny, pooling: str) 
     assert run.history["valid_loss"].iloc[0] == pytest.approx(loss, rel=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+IMAGE: dict[str, object] = {}
+COLOURS: dict[str, object] = {"feature.channels": 3, "model": "cnn", "model.width": 4}
+PAIR: dict[str, object] = {"feature": "waveform+stft", "model": "rescnn_1d2d", "model.maps": 4}
+
+
 @pytest.mark.parametrize(
-    "values",
+    ("values", "precision"),
     [
-        {},
-        {"feature.channels": 3, "model": "cnn", "model.width": 4},
-        {"feature": "waveform+stft", "model": "rescnn_1d2d", "model.maps": 4},
+        pytest.param(IMAGE, "bfloat16", id="one channel-bfloat16"),
+        pytest.param(PAIR, "float32", id="pair-float32"),
+        pytest.param(IMAGE, "float32", id="one channel-float32", marks=pytest.mark.long),
+        pytest.param(COLOURS, "float32", id="three channels-float32", marks=pytest.mark.long),
+        pytest.param(COLOURS, "bfloat16", id="three channels-bfloat16", marks=pytest.mark.long),
+        pytest.param(PAIR, "bfloat16", id="pair-bfloat16", marks=pytest.mark.long),
     ],
-    ids=["one channel", "three channels", "pair"],
 )
 def test_a_large_batch_that_is_made_row_by_row_is_the_same_to_the_network(
     store: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, object], precision: str

@@ -52,8 +52,14 @@ def test_the_same_seed_gives_the_same_weights(store: Path, tiny: Tiny) -> None:
     assert not same(weights(first), weights(trained(tiny(seed=4), store)))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("steps", "precision"),
+    [
+        *((1, "float32"), (4, "bfloat16"), (7, "float32")),
+        *(pytest.param(n, p, marks=pytest.mark.long)
+          for n, p in ((1, "bfloat16"), (4, "float32"), (7, "bfloat16"))),
+    ],
+)  # fmt: skip
 def test_a_stopped_run_goes_on_as_if_it_had_not(
     store: Path, tiny: Tiny, steps: int, precision: str
 ) -> None:

@@ -46,7 +46,13 @@ def test_the_page_of_each_good_run_works(damaged: tuple[list[Run], list[Run]]) -
         assert run.made_name in words(open_page("runs", run=run.run_id))
 
 
-@pytest.mark.parametrize("number", [0, 40, len(DAMAGES), len(ALL) - 3, len(ALL) - 1])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(0, len(DAMAGES)),  # a damaged file, and a damaged table
+        *(pytest.param(n, marks=pytest.mark.long) for n in (40, len(ALL) - 3, len(ALL) - 1)),
+    ],
+)
 def test_a_bad_run_says_why(number: int, damaged: tuple[list[Run], list[Run]]) -> None:
     good, bad = damaged
     run_id = bad[number].run_id

@@ -24,6 +24,8 @@ from genrecore.ui.parts import tasks
 
 Tiny = Callable[..., RunConfig]
 
+pytestmark = pytest.mark.xdist_group("page_errors")  # one worker trains the runs
+
 
 @pytest.fixture(scope="module")
 def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:

@@ -36,7 +36,13 @@ def page() -> AppTest:
     return open_page("models")
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+# A network for each shape of input and a classical model; the others wait for the long tests.
+DAILY = {"cnn", "mlp", "rescnn_1d2d", "alexnet", "knn"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in DAILY else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
+)
 def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
     assert not app.error
@@ -90,7 +96,15 @@ def test_another_input_changes_the_figures_and_the_commands() -> None:
     assert not app.error
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet18", "efficientnet_b0", "rescnn_1d2d", "knn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cnn",
+        "knn",
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("resnet18", "efficientnet_b0")),
+        "rescnn_1d2d",
+    ],
+)
 def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
     from genrecore.ui.models.cards import ModelChoice, address
 
