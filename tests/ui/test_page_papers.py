@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dataset_samples import gtzan_tables, noise_as_gtzan
 from opened import again, open_page, tables, words
 from rehearsed import rehearsals
 from sample_files import silent_wav
+from streamlit.testing.v1 import AppTest
 
+from genrecore.data.datasets.remembered import remember
 from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
 from genrecore.experiments.papers import ProtocolGap, findings
@@ -177,3 +180,44 @@ def test_where_no_row_can_run_the_button_cannot_be_pressed(store: Path, tmp_path
     app = open_page("papers", study="qin", view="run", **{"gtzan.folder": str(tmp_path)})
     assert "None of these runs can be trained" in app.error[0].value
     assert app.button(key="queue").disabled
+
+
+def test_figures_of_music_and_of_networks_are_drawn_without_a_run(
+    store: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    def page(study: str, figure: str) -> AppTest:
+        return open_page("papers", study=study, view="figures", figure=figure)
+
+    assert "GTZAN has no licence" in words(page("belton", "Figure 1"))
+    folder = noise_as_gtzan(tmp_path / "music")
+    gtzan_tables(folder)
+    remember("gtzan", {"folder": str(folder)})
+    app = page("belton", "Figure 1")
+    assert "Drawn from the dataset; no run is needed." in words(app)
+    assert len(app.get("plotly_chart")) == 1
+    for figure, n in (("Figure 3", 3), ("Figure 4", 6)):
+        app = page("belton", figure)
+        assert not app.exception
+        assert not app.error
+        assert len(app.get("plotly_chart")) == n, figure
+    for study, figure, n in (("qin", "Figure 3", 1), ("benito", "Fig. 2", 3)):
+        app = page(study, figure)
+        assert not app.exception
+        assert not app.error
+        assert len(app.dataframe) == n
+        assert all("What it is" in frame.value for frame in app.dataframe), (study, figure)
+
+
+def test_every_figure_is_drawn_or_says_what_it_would_show() -> None:
+    for study in papers.studies():
+        if study.name != "liu":
+            assert all(figure.draws for figure in study.figures), study.name
+    without_run = {"sound", "balance", "augmentations", "layers"}
+    drawn = {
+        (study.name, figure.place): figure.draws in without_run
+        for study in papers.studies()
+        for figure in study.figures
+    }
+    assert drawn["hong", "Figure 1"]
+    assert all(drawn["qin", f"Figure {n}"] for n in (1, 2, 3, 4))
+    assert all(drawn["benito", f"Fig. {n}"] for n in (1, 2))

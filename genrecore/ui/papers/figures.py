@@ -10,7 +10,8 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.augment import AUGMENTATIONS
-from genrecore.data import splits
+from genrecore.config.run import RunConfig
+from genrecore.data import prepare, splits
 from genrecore.errors import AudioError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.scores import read_test_predictions
@@ -24,12 +25,23 @@ from genrecore.reporting.plots.datasets import parts_of_split
 from genrecore.reporting.plots.palette import run_styles
 from genrecore.store.run import Run
 from genrecore.training import card as cards
-from genrecore.ui.datasets.listening import cut, source_of
+from genrecore.ui.datasets.choice import DatasetChoice
+from genrecore.ui.datasets.listening import cut, read_image, source_of
+from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.models.cards import layer_table
 from genrecore.ui.papers.numbers import Results
 from genrecore.ui.papers.view import in_section
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import capital, chart, empty, in_pairs, pair, plain, section
+from genrecore.ui.parts.frame import (
+    capital,
+    chart,
+    empty,
+    in_pairs,
+    pair,
+    plain,
+    section,
+    sentences,
+)
 from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.sound.augment import changed_wave
 from genrecore.ui.sound.features import compute
@@ -37,7 +49,17 @@ from genrecore.ui.sound.features import compute
 _MOST_SYSTEMS = 6  # in a figure of genres
 _GENRE = "blues"  # of the clip that a figure shows
 _SHOWN_S = 30.0
+_SIZES = ("frames", "fit", "bins")  # options that only suit a network
 _CURVES = {"train": "training", "valid": "validation", "both": "training and validation"}
+
+
+@dataclass(frozen=True)
+class _Music:
+    """What a row is trained on: its configuration, and its clips; with their split where that is
+    drawn."""
+
+    config: RunConfig
+    clips: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -48,11 +70,6 @@ class _Drawing:
     results: Results
     protocol: str
     runs: dict[str, Run]
-
-    @property
-    def run(self) -> Run:
-        """The run of the first system."""
-        return next(iter(self.runs.values()))
 
     def title(self, system: str) -> str:
         """Of a system in the study's words."""
@@ -81,6 +98,8 @@ def show(results: Results) -> None:
     _show_text(figures[name])
     if figures[name].draws == "layers":
         _draw_layers(figures[name], results)
+    elif figures[name].draws in _MUSIC_DRAWERS:
+        _draw_music(figures[name], results, protocol)
     else:
         _draw(figures[name], results, protocol)
 
@@ -125,12 +144,11 @@ def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
             f"Run it queues them: {plain(missing)}.",
         )
         return
-    if missing and figure.draws != "sound":
+    if missing:
         st.caption(f"Not run yet: {plain(missing)}.")
     _DRAWERS[figure.draws](_Drawing(figure, results, protocol, runs))
-    if figure.draws != "sound":  # that is the music alone
-        rehearsal = ", rehearsals" if results.rehearsal else ""
-        st.caption(f"Drawn from our runs with seed 0, {papers.PROTOCOLS[protocol]}{rehearsal}.")
+    rehearsal = ", rehearsals" if results.rehearsal else ""
+    st.caption(f"Drawn from our runs with seed 0, {papers.PROTOCOLS[protocol]}{rehearsal}.")
 
 
 def _draw_curves(drawing: _Drawing) -> None:
@@ -172,52 +190,88 @@ def _draw_systems(drawing: _Drawing) -> None:
     chart(paper_plots.gaps(gaps, ours.shows.capitalize()), "systems")
 
 
-def _draw_balance(drawing: _Drawing) -> None:
-    clips = drawing.run.clips
-    if clips is not None:
-        title = splits.title(drawing.run.config.split)
-        chart(parts_of_split(splits.counts(clips), title), "balance")
+def _draw_music(figure: PrintedFigure, results: Results, protocol: str) -> None:
+    """A figure of the clips alone: those of a run, or without one those of the dataset."""
+    with sentences():
+        music = _music(figure, results, protocol)
+        if music is not None:
+            _MUSIC_DRAWERS[figure.draws](music)
 
 
-def _draw_sound(drawing: _Drawing) -> None:
-    """Waveform, spectrum and mel spectrogram of one clip."""
-    excerpt = _excerpt(drawing.run)
+def _music(figure: PrintedFigure, results: Results, protocol: str) -> _Music | None:
+    """The music of a figure's first system; None where the page has said how to get it.
+
+    Raises:
+        GenrecoreError: The clips cannot be split so.
+    """
+    study = results.study
+    for run in findings.runs_of(study, results.runs, figure.systems[0], protocol):
+        if run.clips is not None:
+            return _Music(run.config, run.clips)
+    row = study.rows_of(figure.systems[0])[0]
+    config = papers.study_runs(study, [row], [protocol])[0].config
+    data = open_dataset(DatasetChoice(config.dataset.name, config.dataset.options))
+    if data is None:
+        return None
+    clips, _ = prepare.taking_part(data.clips, config)
+    st.caption("Drawn from the dataset; no run is needed.")
+    if figure.draws == "balance":
+        clips = prepare.split_clips(clips, config)
+    return _Music(config, clips)
+
+
+def _draw_balance(music: _Music) -> None:
+    title = splits.title(music.config.split)
+    chart(parts_of_split(splits.counts(music.clips), title), "balance")
+
+
+def _draw_sound(music: _Music) -> None:
+    """Waveform, spectrum and mel spectrogram of one clip; of images the image of one."""
+    clip = _clip(music)
+    if clip["medium"] == "image":
+        st.image(read_image(str(clip["path"])), caption=plain(clip["clip_id"]))
+        return
+    excerpt = _excerpt(music)
     if excerpt is None:
         return
     wave, rate = excerpt.wave, excerpt.sample_rate_hz
     player(excerpt, "figure", above_chart=True)
     chart(plots.waveform(wave, rate, title="(a) Raw audio signal"), "figure_wave")
     chart(paper_plots.spectrum(wave, rate, "(b) Magnitude of frequencies"), "figure_spectrum")
-    values = drawing.run.config.feature.options
-    values = {key: value for key, value in values.items() if key not in ("frames", "fit")}
+    values = music.config.feature.options
+    values = {key: value for key, value in values.items() if key not in _SIZES}
     options = FEATURES.choose("log_mel", values).options
     output = compute("log_mel", options, excerpt)
     chart(feature_charts.charts(("image",), output.axes, output.parts)[0][0], "figure_mel")
 
 
-def _draw_augmentations(drawing: _Drawing) -> None:
-    """The waveforms of one clip before and after each of the run's augmentations."""
-    excerpt = _excerpt(drawing.run)
+def _draw_augmentations(music: _Music) -> None:
+    """The waveforms of one clip before and after each of the row's augmentations."""
+    excerpt = _excerpt(music)
     if excerpt is None:
         return
     waves = {"Original": excerpt.wave}
-    for part in drawing.run.config.augment:
+    for part in music.config.augment:
         choice = part.choose_from(AUGMENTATIONS)
         waves[choice.entry.title] = changed_wave(excerpt, part.name, choice.options)
     for title, wave in in_pairs(list(waves.items()), "waves"):
         chart(plots.waveform(wave, excerpt.sample_rate_hz, title=title), f"wave_{title}")
 
 
-def _excerpt(run: Run) -> SoundExcerpt | None:
-    """A clip of blues, or of the first genre there is, of the run's own music."""
-    clips = run.clips
-    if clips is None or (clips["medium"] != "audio").any():
-        empty("This run has no sound.", "It was trained on images or tables.")
+def _clip(music: _Music) -> pd.Series:
+    """A clip of blues, or of the first genre there is."""
+    of_genre = music.clips[music.clips["genre"] == _GENRE]
+    return (of_genre if len(of_genre) else music.clips).iloc[0]
+
+
+def _excerpt(music: _Music) -> SoundExcerpt | None:
+    """The sound of that clip."""
+    clip = _clip(music)
+    if clip["medium"] != "audio":
+        empty("There is no sound.", "The study trained on images or tables.")
         return None
-    of_genre = clips[clips["genre"] == _GENRE]
-    clip = (of_genre if len(of_genre) else clips).iloc[0]
     try:
-        excerpt = cut(source_of(clip), 0.0, _SHOWN_S, run.config.audio.sample_rate_hz)
+        excerpt = cut(source_of(clip), 0.0, _SHOWN_S, music.config.audio.sample_rate_hz)
     except AudioError as error:
         st.error(plain(error), icon=":material/error:")
         return None
@@ -229,6 +283,8 @@ _DRAWERS: Mapping[str, Callable[[_Drawing], None]] = {
     "curves": _draw_curves,
     "genres": _draw_genres,
     "systems": _draw_systems,
+}
+_MUSIC_DRAWERS: Mapping[str, Callable[[_Music], None]] = {
     "balance": _draw_balance,
     "sound": _draw_sound,
     "augmentations": _draw_augmentations,
