@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,17 @@ import pandas as pd
 from genrecore.audio import decode as audio
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.store.files import cache_dir, digest, read_json, write_json, write_text
+from genrecore.store.files import (
+    cache_dir,
+    changed,
+    digest,
+    is_regular_file,
+    parsed_json,
+    read_bytes,
+    read_json,
+    write_json,
+    write_text,
+)
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
@@ -115,19 +126,38 @@ def build(
         report: Called as `report(phase, done, total)`.
     """
     folder = _folder(clips, content_digests(clips, report), sample_rate_hz, clip_s)
-    make_once(
-        folder,
-        lambda partial: _build_into(partial, clips, sample_rate_hz, clip_s, report),
-        report,
-        resume=True,
-    )
-    return _read(folder, sample_rate_hz)
+
+    def make(partial: Path) -> None:
+        _build_into(partial, clips, sample_rate_hz, clip_s, report)
+
+    return _whole(folder, make, lambda: _read(folder, sample_rate_hz), report, resume=True)
+
+
+def _whole(
+    folder: Path,
+    make: Callable[[Path], None],
+    read: Callable[[], Corpus | None],
+    report: Report,
+    resume: bool = False,
+) -> Corpus:
+    """A corpus from the cache, made where it is missing and made anew where it is damaged."""
+    corpus = None
+    if folder.is_dir():
+        corpus = read()
+        if corpus is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if corpus is None:
+        make_once(folder, make, report, resume)
+        corpus = read()
+    if corpus is None:
+        raise GenrecoreError(f"The cache folder {folder} is damaged and cannot be made anew.")
+    return corpus
 
 
 def kept(clips: pd.DataFrame, sample_rate_hz: int, clip_s: float) -> Corpus | None:
     """The corpus of these clips, as `build` gives it, if it was built before and no file has
     changed since; no file is read."""
-    stamps, memo = _stamps(clips), read_json(_memo_file())
+    stamps, memo = _stamps(clips), _memo()
     if not all(not stamp or stamp in memo for stamp in stamps):
         return None
     folder = _folder(clips, _named(stamps, memo), sample_rate_hz, clip_s)
@@ -151,8 +181,11 @@ def _folder(clips: pd.DataFrame, contents: list[str], sample_rate_hz: int, clip_
     return cache_dir() / "corpora" / digest([_FORMAT, sample_rate_hz, clip_s, pairs])
 
 
-def _read(folder: Path, sample_rate_hz: int) -> Corpus:
+def _read(folder: Path, sample_rate_hz: int) -> Corpus | None:
+    """The corpus in a folder; None where it is damaged."""
     lines = _index_lines(folder)
+    if lines is None or changed(folder / "samples.i16")[1] != _n_bytes(lines):
+        return None
     usable = [line for line in lines if "n_samples" in line]
     index = index_table(
         [line["clip_id"] for line in usable], [line["n_samples"] for line in usable]
@@ -177,10 +210,22 @@ def cached_values(
     def make(partial: Path) -> None:
         write_json(partial / "about.json", fill(partial))
 
-    folder = make_once(cache_dir() / "corpora" / key, make, report)
-    about = read_json(folder / "about.json")
-    index = index_table(about["clip_ids"], about["counts"])
-    return Corpus(folder, key, 0, index, about["skipped"], medium, tuple(about["shape"]))
+    folder = cache_dir() / "corpora" / key
+
+    def read() -> Corpus | None:
+        about = read_json(folder / "about.json")
+        try:
+            index = index_table(about["clip_ids"], about["counts"])
+            shape = tuple(map(int, about["shape"]))
+            corpus = Corpus(folder, key, 0, index, list(about["skipped"]), medium, shape)
+            if len(index) and not is_regular_file(str(folder / "values")):
+                return None
+            _ = corpus.values if len(index) else None
+        except (KeyError, TypeError, ValueError, OSError):
+            return None
+        return corpus
+
+    return _whole(folder, make, read, report)
 
 
 def index_table(clip_ids: list[str], counts: list[int]) -> pd.DataFrame:
@@ -190,22 +235,35 @@ def index_table(clip_ids: list[str], counts: list[int]) -> pd.DataFrame:
     return pd.DataFrame({"clip_id": clip_ids, "start": starts, "n_samples": n_samples})
 
 
-def _index_lines(folder: Path) -> list[dict[str, Any]]:
+def _index_lines(folder: Path) -> list[dict[str, Any]] | None:
+    """The clips that are decoded; None where the index is damaged."""
     try:
-        text = (folder / "index.jsonl").read_text(encoding="utf-8")
+        *lines, _ = read_bytes(folder / "index.jsonl", 2**30).split(b"\n")
+        read = [parsed_json(line) for line in lines]
+        for line in read:
+            n = line.get("n_samples", 0)
+            if not isinstance(line["clip_id"], str) or not isinstance(n, int) or n < 0:
+                return None
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except (GenrecoreError, ValueError, KeyError, AttributeError):
+        return None
+    return read
+
+
+def _n_bytes(lines: list[dict[str, Any]]) -> int:
+    return 2 * sum(line.get("n_samples", 0) for line in lines)
 
 
 def _build_into(
     folder: Path, clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report
 ) -> None:
-    finished = _index_lines(folder)
+    finished = _index_lines(folder) or []
+    if changed(folder / "samples.i16")[1] < _n_bytes(finished):  # damaged
+        finished = []
     write_text(folder / "index.jsonl", "".join(json.dumps(line) + "\n" for line in finished))
-    n_kept = sum(line.get("n_samples", 0) for line in finished)
     (folder / "samples.i16").touch()
-    os.truncate(folder / "samples.i16", 2 * n_kept)
+    os.truncate(folder / "samples.i16", _n_bytes(finished))
     rest = clips.iloc[len(finished) :]
 
     def decode(path: str) -> np.ndarray | str:
@@ -234,7 +292,7 @@ def _build_into(
 
 def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
     """Each file's content digest; remembered by path, size and time of change."""
-    stamps, memo = _stamps(clips), read_json(_memo_file())
+    stamps, memo = _stamps(clips), _memo()
 
     def digest_of(stamp: str) -> str:
         try:
@@ -249,6 +307,10 @@ def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
         _memo_file().parent.mkdir(parents=True, exist_ok=True)
         write_text(_memo_file(), json.dumps(memo))
     return _named(stamps, memo)
+
+
+def _memo() -> dict[str, str]:
+    return {key: item for key, item in read_json(_memo_file()).items() if isinstance(item, str)}
 
 
 def _memo_file() -> Path:
