@@ -339,11 +339,11 @@ def _stored(run: Run) -> pd.DataFrame | None:
     """The stored predictions under probes, a cache: None where there are none that fit the run."""
     path = run.folder / FILE
     try:
-        table, tested = read_parquet(path), run.predictions
-        if table is None or tested is None or not {"probe", "clip_id"} <= set(table.columns):
+        table = read_parquet(path)
+        if table is None or not {"probe", "clip_id"} <= set(table.columns):
             return None
         check_predictions(path, table)
-        if _genre_columns(table) != _genre_columns(tested):
+        if table.duplicated(["clip_id", "probe"]).any():
             return None
     except Unreadable:
         return None
@@ -420,7 +420,3 @@ def _note(run: Run, before: pd.Series) -> str:
             "done to them: the dataset has changed since."
         )
     return " ".join(sentences)
-
-
-def _genre_columns(table: pd.DataFrame) -> set[str]:
-    return {name for name in table.columns if name.startswith("p_")}
