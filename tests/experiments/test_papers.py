@@ -21,6 +21,7 @@ from genrecore.experiments.papers.printed import SHARES, number
 from genrecore.experiments.papers.study import PrintedFigure, StudyRow
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
+from genrecore.store.runs import create_run
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
 
@@ -311,3 +312,14 @@ def test_every_value_of_a_resolved_configuration_is_listed_with_its_mark() -> No
     assert values["feature.n_fft"].mark.startswith("our choice because the study prints none")
     assert values["training.label_smoothing"].mark.endswith("it is the default here")
     assert values["augment.rotation.range_degrees"].mark.startswith("our choice because")
+
+
+def test_a_run_that_cannot_be_read_does_not_stand_for_a_row(store: Path, tmp_path: Path) -> None:
+    study = papers.study("qin")
+    music = Music("", {"folder": str(tmp_path / "not there")})
+    rows = papers.study_runs(study, [study.rows[0].name], ["honest"], 1, music)
+    run = create_run(rows[0].config, store)
+    assert papers.trainable(rows, store) == (rows, [])  # it would fail, but is there already
+    (run.folder / "history.jsonl").write_text("{\n")
+    with pytest.raises(UsageError, match="None of these runs can be trained"):
+        papers.trainable(rows, store)
