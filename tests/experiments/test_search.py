@@ -117,7 +117,7 @@ def test_an_option_of_one_of_several_models_may_be_searched() -> None:
     assert check(BASE, both, Strategy()).training == BASE.training
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.long), "tpe"])
 def test_a_search_tries_runs_inside_its_ranges_and_scores_them_by_validation(
     sampler: Any, nobody_starts: Path
 ) -> None:

@@ -401,7 +401,8 @@ def test_features_work_on_the_meta_device_and_save_nothing(name: str) -> None:
     assert not front.state_dict()
 
 
-@pytest.mark.parametrize("name", ["log_mel", "waveform+stft"])  # the others share their parts
+# The others share their parts; the first is exported with its networks as well.
+@pytest.mark.parametrize("name", [pytest.param("log_mel", marks=pytest.mark.long), "waveform+stft"])
 def test_features_are_exported_for_batches_of_any_size(name: str) -> None:
     front = feature(name).eval()
     exported = torch.export.export(

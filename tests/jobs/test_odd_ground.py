@@ -68,7 +68,10 @@ def is_gone(pid: int) -> bool:
 
 
 @processes
-@pytest.mark.parametrize(("clock_of_run", "clock_of_stop"), [(DAY_S, -DAY_S), (-DAY_S, DAY_S)])
+@pytest.mark.parametrize(
+    ("clock_of_run", "clock_of_stop"),
+    [(DAY_S, -DAY_S), pytest.param(-DAY_S, DAY_S, marks=pytest.mark.long)],
+)
 def test_clocks_a_day_apart_neither_stall_a_run_nor_let_it_outlive_its_stop(
     clock_of_run: int, clock_of_stop: int, deaf: Run, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,14 +35,17 @@ def with_epochs(run: Run, *rows: dict[str, Any]) -> Run:
 def test_every_number_of_every_epoch_has_a_tag_and_a_date(store: Path) -> None:
     run = with_epochs(
         fake_run(store, draw_right(0.6, 30, 1)),
-        {"train_loss": 1.5, "valid_macro_f1": None, "lr": 1e-3, "seconds": 2.0, "best": True},
-        {"train_loss": 1.25, "valid_macro_f1": 0.5, "lr": 1e-4, "seconds": 3.0, "best": False},
-    )
+        {"train_loss": 1.5, "train_accuracy": None, "valid_macro_f1": None, "lr": 1e-3,
+         "seconds": 2.0, "best": True},
+        {"train_loss": 1.25, "train_accuracy": 0.75, "valid_macro_f1": 0.5, "lr": 1e-4,
+         "seconds": 3.0, "best": False},
+    )  # fmt: skip
     entries = [(entry.tag, entry.epoch, entry.value) for entry in trackers.scalars(run)]
     trained_ = [row for row in entries if not row[0].endswith("/test")]
     assert trained_ == [
         ("loss/train", 1, 1.5), ("lr", 1, 1e-3), ("seconds", 1, 2.0),
-        ("loss/train", 2, 1.25), ("macro_f1/valid", 2, 0.5), ("lr", 2, 1e-4), ("seconds", 2, 3.0),
+        ("loss/train", 2, 1.25), ("accuracy/train", 2, 0.75), ("macro_f1/valid", 2, 0.5),
+        ("lr", 2, 1e-4), ("seconds", 2, 3.0),
     ]  # fmt: skip
     assert ("accuracy/test", 0, run_scores(run)["accuracy"]) in entries
     at = {entry.epoch: entry.at for entry in trackers.scalars(run) if entry.tag == "lr"}
@@ -105,13 +108,14 @@ def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["tensorboard", "mlflow"])
-def test_a_missing_extra_is_named(store: Path, module: str) -> None:
+def test_a_missing_extra_is_named(
+    store: Path, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_run(store, draw_right(0.6, 30, 1))
     # None in the list of modules is how Python itself remembers that there is no such module.
-    program = f"import sys; sys.modules[{module!r}] = None; from genrecore.cli import main; main()"
+    monkeypatch.setitem(sys.modules, module, None)
     where = {"tensorboard": "events", "mlflow": "http://127.0.0.1:1"}[module]
-    arguments = [sys.executable, "-c", program, "export", "latest", f"--{module}", where]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    result = genrecore("export", "latest", f"--{module}", where)
     refused(result, 1, f"pip install 'genrecore[{module}]'")
     assert result.stderr.count("\n") == 1
 

@@ -97,7 +97,9 @@ def test_what_is_asked_of_another_machine_s_device_is_found_too(tiny: Tiny) -> N
     assert "999 neighbours" in check(config).problem
 
 
-@pytest.mark.parametrize("model", ["random_forest", "gradient_boosting"])
+@pytest.mark.parametrize(
+    "model", ["random_forest", pytest.param("gradient_boosting", marks=pytest.mark.long)]
+)
 def test_trees_that_cannot_ask_a_question_are_said(model: str, tiny: Tiny, store: Path) -> None:
     useless = descriptors(tiny, model, model__min_leaf=28)
     (caution,) = check(useless).cautions

@@ -230,7 +230,14 @@ def test_accumulated_batches_make_the_step_of_the_large_one(store: Path, tiny: T
     np.testing.assert_allclose(large.predictions[columns], small.predictions[columns], atol=1e-3)
 
 
-@pytest.mark.parametrize("recipe", ["accumulate", "cosine", "float16", "plateau"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        *(pytest.param(n, marks=pytest.mark.long) for n in ("accumulate", "cosine")),
+        "float16",
+        "plateau",
+    ],
+)
 def test_a_run_of_any_recipe_goes_on_as_if_it_had_not_stopped(
     store: Path, tiny: Tiny, recipe: str
 ) -> None:
