@@ -14,6 +14,7 @@ from typer import Option
 from genrecore.cli.options import JsonOption, switch
 from genrecore.cli.output import out, print_json, print_rows, print_table, writing
 from genrecore.errors import GenrecoreError
+from genrecore.jobs import actions
 from genrecore.store import disks, packages
 from genrecore.store.clocks import boot_id
 from genrecore.store.files import cache_dir
@@ -58,6 +59,10 @@ def doctor(
     disk = {name: disks.examine(folder) for name, folder in folders.items()}
     missing = [f"The package {name} is not installed." for name, v in versions.items() if v is None]
     missing += [problem for examined in disk.values() for problem in examined.problems]
+    missing += [
+        f"{error} 'genrecore runs repair {error.file}' moves it aside."
+        for error in actions.damaged_files()
+    ]
     for package, need in (("torchvision", "0.26"), ("torchaudio", "2.11"), ("torch", "2.11")):
         version = versions[package]
         if version and not version.startswith(need):

@@ -65,6 +65,12 @@ def test_good_settings_stay(store: Path) -> None:
     assert settings.read(store).keys() == {"views", "work"}
 
 
+def test_doctor_names_it(store: Path) -> None:
+    store.mkdir(exist_ok=True)
+    (store / "settings.json").write_text("{")
+    refused(genrecore("doctor"), 1, "settings.json: it is not JSON", "genrecore runs repair")
+
+
 def test_a_page_names_it_and_has_a_button(nobody_starts: Path) -> None:
     (nobody_starts / "annotations.csv").write_text("x")
     (nobody_starts / "settings.json").write_text('{"cpu_slots": "x"}')
