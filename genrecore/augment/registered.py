@@ -24,10 +24,13 @@ class AugmentationFacts:
             are standardised; `batch`: features of any kind together with their targets;
             `variants`: waves, once before training: changed copies join every training segment.
         last: Whether it must come after all others that change the same.
+        patches: Whether it makes images smaller, so that the network must be: it has `patch_shape`
+            and `tested_on_patches`.
     """
 
     on: Literal["wave", "image", "batch", "variants"]
     last: bool = False
+    patches: bool = False
 
 
 AUGMENTATIONS = Registry("augmentation", AugmentationFacts)

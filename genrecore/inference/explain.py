@@ -389,6 +389,8 @@ class Explainer:
     def _last_layer_with_positions(self) -> nn.Module | None:
         """The last layer, or block of layers, whose output still has positions: of a block with
         side branches their sum, not one of them."""
+        if self._classifier.resolved.patches:
+            return None  # its positions are of a patch, not of the image
         n_axes = 4 if self.kind == "image" else 3
         layers: list[nn.Module] = []
 

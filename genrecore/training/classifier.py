@@ -70,9 +70,13 @@ class Classifier(nn.Module):
         model, options = resolved.model, resolved.model.options
         if not pretrained and hasattr(options, "without_weights"):
             options = options.without_weights()
+        patches = resolved.patches
+        seen_shape = patches.patch_shape(made_shape) if patches else made_shape
         self.network: nn.Module = (
-            Fitted() if model.facts.classical else model.thing(made_shape, len(genres), options)
+            Fitted() if model.facts.classical else model.thing(seen_shape, len(genres), options)
         )
+        if patches:
+            self.network = patches.tested_on_patches(self.network, made_shape)
 
     @property
     def standardisers(self) -> list[nn.Module]:

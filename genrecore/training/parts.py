@@ -75,6 +75,12 @@ class ResolvedConfig:
     def augment(self) -> tuple[Choice[AugmentationFacts], ...]:
         return tuple(part.choose_from(AUGMENTATIONS) for part in self.config.augment)
 
+    @property
+    def patches(self) -> Any:
+        """The augmentation that makes images smaller than the feature does; None without one."""
+        part = next((part for part in self.augment if part.facts.patches), None)
+        return part and part.thing(part.options, self.config.audio.sample_rate_hz)
+
     @cached_property
     def medium(self) -> str:
         """What the dataset gives a feature: a key of `MEDIA`."""

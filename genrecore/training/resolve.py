@@ -138,6 +138,16 @@ def _check_augmentations(resolved: ResolvedConfig) -> None:
         reason = augments(augmentation.facts.on, resolved.medium, resolved.feature.name)
         if reason:
             raise UsageError(f"The augmentation {augmentation.name} {reason}.")
+        if augmentation.facts.patches and resolved.feature.facts.kind != "image":
+            raise UsageError(
+                f"The augmentation {augmentation.name} takes an image alone; the feature "
+                f"{resolved.feature.name} is a {resolved.feature.facts.kind}."
+            )
+        if augmentation.facts.patches and resolved.standardise.name == "pca_whitening":
+            raise UsageError(
+                f"The augmentation {augmentation.name} leaves out rows, but pca_whitening needs "
+                "all of them; take the standardisation z_score or min_max."
+            )
     _check_lengths(resolved)
 
 
