@@ -37,10 +37,11 @@ InputOption = Annotated[
 @group.command("list")
 def list_models(as_json: JsonOption = False) -> None:
     """Every model with its size on the input of its study, or on the default one."""
+    from genrecore.experiments import papers
     from genrecore.models import MODELS
     from genrecore.training import card as cards  # torch: not on the way to --help
 
-    models = [cards.model_card(name) for name in MODELS]
+    models = [cards.model_card(name, papers.model_config(name)) for name in MODELS]
     if as_json:
         print_json([card.as_dict() for card in models])
         return
@@ -72,6 +73,7 @@ def show_model(
 ) -> None:
     """The card of a model: idea, sizes, receptive field, layers, the sizes that studies print, and
     the command that trains it."""
+    from genrecore.experiments import papers
     from genrecore.training import card as cards
     from genrecore.training import timing
 
@@ -85,6 +87,12 @@ def show_model(
         print_json({**card.as_dict(), "latency": _facts(measured)})
     else:
         _print(card, measured)
+        if not preset and not set_ and (of_study := papers.row_of_model(card.name)):
+            study, row = of_study
+            out.print(
+                f"It is the row {row} of {study.authors} under the honest protocol; as "
+                f"published: genrecore papers run {study.name} --rows {row} --protocol published"
+            )
 
 
 @group.command("measure")
@@ -103,16 +111,17 @@ def measure_model(
     answer(as_json, _facts(measured), measured.sentence)
 
 
-def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
-    """The configuration with the chosen input; None for that of the model's own study.
+def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig:
+    """The configuration with the chosen input, by default as the model's study trained it.
 
     Raises:
         UsageError: An unknown model, preset or field, or a --set without an equals sign.
     """
+    from genrecore.experiments import papers
     from genrecore.training import model_inputs
 
     if not preset and not set_:
-        return None
+        return papers.model_config(name)
     values: dict[str, Any] = {"model": name}
     if preset == "default":
         values["feature"] = model_inputs.default_feature(name)

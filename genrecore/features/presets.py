@@ -137,6 +137,28 @@ PRESETS.register(
 )
 
 PRESETS.register(
+    "liu_rgb",
+    title="Liu: coloured mel spectrograms at 16 kHz",
+    source=f"{_LIU}, sections 3.2.1 and 5.1, and Figure 1",
+    shape=(3, 128, 128),
+    notes=(
+        "The study prints the sample rate and the size of the images; window, hop and bands are "
+        "librosa's defaults here (2048, 512, 128).",
+        "Its Figure 1 has three channels, red, green and blue. It does not name its colour map; a "
+        "picture of loud static is completely yellow, as in viridis, which is taken here.",
+        "The code that it links to divides colours by 255; they lie between 0 and 1 here, too.",
+    ),
+)(
+    {
+        **_audio(16_000, 30.0),
+        "feature": "log_mel",
+        "feature.frames": 128,
+        "feature.colours": "viridis",
+        "standardise": "none",
+    }
+)
+
+PRESETS.register(
     "hong_mel",
     title="Hong: mel spectrograms of 224 × 224",
     source=f"{_HONG}, sections 2.1, 3 and 4.2",

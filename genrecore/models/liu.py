@@ -108,7 +108,7 @@ def _facts(least: int, *notes: str, **others: Any) -> dict[str, Any]:
         "accepts": frozenset({"image"}),
         "least": (1, least, least),
         "year": 2019,
-        "preset": "liu_mel",
+        "preset": "liu_rgb",
         "notes": (*_NOTES, *notes),
         "recipe": LIU_RECIPE,
     } | others

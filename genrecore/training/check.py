@@ -458,6 +458,8 @@ def _unmet(data: _Data, trial: Trial, config: RunConfig) -> Sequence[Unmet]:
         return ()
     try:
         resolved = parts.ResolvedConfig(config)
+        if not parts.takes(resolved.feature.name, resolved.medium):
+            return ()
         sizes = _sizes(data)
         if isinstance(sizes, str):
             return (needs.Unmet(sizes),)

@@ -155,7 +155,8 @@ def command_for(config: RunConfig) -> list[str]:
     """The command that trains this configuration, by its preset where it has one."""
     preset = preset_like(config)
     if preset:  # which says all of this
-        own = ("dataset", "audio", "segments", "feature", "standardise")
+        own = ["audio", "segments", "feature", "standardise"]
+        own += ["dataset"] if "dataset" in PRESETS[preset].thing else []
         config = config.model_copy(update={name: getattr(RunConfig(), name) for name in own})
     words = settings_words(config)
     if "--model" not in words:  # the default model

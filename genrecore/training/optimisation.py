@@ -214,3 +214,17 @@ class Loss:
         if self.output == "log_sigmoid":
             return output, (-output.expm1()).clamp(min=_TINY).log()
         return output.clamp(min=_TINY).log(), (1 - output).clamp(min=_TINY).log()
+
+
+def rates(recipe: Training) -> list[float]:
+    """The learning rate at the start of every epoch, as far as no loss decides it."""
+    moved = torch.optim.SGD([nn.Parameter(torch.zeros(1))], recipe.lr)
+    n_updates = 20  # in an epoch; no schedule depends on their number
+    schedule = Schedule(recipe, moved, n_updates)
+    starts = []
+    for _ in range(recipe.epochs):
+        starts.append(float(moved.param_groups[0]["lr"]))
+        for _ in range(n_updates):
+            moved.step()
+            schedule.step()
+    return starts

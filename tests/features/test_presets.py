@@ -22,6 +22,7 @@ PRINTED = {
     "qin_table": (57,),
     "qin_sequence": (9, 57),
     "qin_images": (3, 288, 432),
+    "liu_rgb": (3, 128, 128),
     "benito_1d": (1, 10**6),
     "benito_2d": (1, 1025, 977),
     "benito_1d2d": ((1, 10**6), (1, 1025, 977)),

@@ -15,6 +15,7 @@ from genrecore.cli.output import plain
 from genrecore.config import run as config
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import UsageError
+from genrecore.experiments import papers
 from genrecore.features import PRESETS
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
@@ -232,6 +233,8 @@ def test_models_are_listed() -> None:
     assert [entry["name"] for entry in listed] == list(MODELS)
     text = command("models", "list")
     assert "288 k" in text
+    by_name = {entry["name"]: entry for entry in listed}
+    assert by_name["alexnet"]["input"]["n_genres"] == 10
     assert "depends on the data" in text
 
 
@@ -252,6 +255,51 @@ def test_a_model_is_shown_with_its_sizes_and_its_command() -> None:
     hong = json.loads(command("models", "show", "cnn", "--preset", "hong_mel", "--json"))
     assert hong["input"]["shape"] == [3, 224, 224]
     assert hong["command"] == "genrecore train --preset hong_mel --model cnn"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "shape", "n_genres", "n_parameters", "recipe"),
+    [
+        ("alexnet", "belton exp3_alexnet", (3, 256, 1320), 10, 57_044_810, "pretrained=true"),
+        ("resnet18", "belton exp4_resnet18", (3, 256, 1320), 10, 11_181_642, "--patience 8"),
+        ("vgg16", "belton exp3_vgg16", (3, 256, 1320), 10, 134_301_514, "--lr 1e-05"),
+        ("googlenet", "hong googlenet", (3, 224, 224), 8, 9_954_488, "--epochs 50"),
+        ("mlp", "qin mlp_8e-5", (57,), 10, 13_322, "--epochs 300"),
+        ("lstm", "qin lstm_64", (9, 57), 10, 98_698, "--epochs 300"),
+        ("rescnn_1d", "benito 1d_segmented", (1, 132_300), 8, 1_512_964, "--lr 0.0005"),
+        ("rescnn_2d", "benito 2d_segmented", (1, 1025, 130), 8, 1_776_132, "--batch-size 50"),
+        ("liu_cnn", "liu cnn_cyclic", (3, 128, 128), 8, 326_752, "--schedule cyclic"),
+        ("liu_dcnn", "liu dcnn_cyclic", (3, 128, 128), 8, 12_587_932, "tempo_variants.whole"),
+        ("liu_crnn", "liu crnn_cyclic", (3, 128, 128), 8, 1_008_608, "--preset liu_rgb"),
+        ("liu_dcrnn", "liu dcrnn_b64", (3, 128, 128), 8, 2_181_324, "--batch-size 64"),
+    ],
+)
+def test_a_studys_model_is_shown_with_its_input_genres_and_recipe(
+    name: str, row: str, shape: tuple[int, ...], n_genres: int, n_parameters: int, recipe: str
+) -> None:
+    config = papers.model_config(name)
+    card = cards.model_card(name, config)
+    assert (card.input.shape, card.input.n_genres) == (shape, n_genres)
+    assert card.n_parameters == n_parameters
+    assert recipe in card.command
+    study, row_name = row.split()
+    dataset = papers.study(study).dataset
+    assert "--preset qin" in card.command or f"--dataset {dataset}" in card.command
+    assert config == papers.config_of(papers.study(study), row_name, "honest")
+    assert not config.allow_leaks
+    text = command("models", "show", name)
+    assert card.command in text
+    assert f"genrecore papers run {study} --rows {row_name} --protocol published" in text
+
+
+def test_every_model_of_a_study_has_a_row_on_its_card() -> None:
+    of_studies = {
+        papers.config_of(study, row.name, "published").model.name
+        for study in papers.studies()
+        for row in study.rows
+    }
+    assert {name for name in MODELS if papers.row_of_model(name)} == of_studies
+    assert sum(len(study.cards) for study in papers.studies()) == len(of_studies)
 
 
 def test_a_model_is_measured_and_remembered_for_its_input(store: Path) -> None:

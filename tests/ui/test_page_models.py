@@ -12,7 +12,8 @@ from opened import again, metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.command import train_command
-from genrecore.config.run import differences
+from genrecore.config.run import PARTS, RunConfig, differences, with_values
+from genrecore.experiments import papers
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.reporting.plots import models as model_plots
@@ -46,7 +47,7 @@ DAILY = {"cnn", "mlp", "rescnn_1d2d", "alexnet", "knn"}
 def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
     assert not app.error
-    card, text = cards.model_card(name), words(app)
+    card, text = cards.model_card(name, papers.model_config(name)), words(app)
     assert app.header[0].value == card.title
     assert card.idea in text
     assert app.selectbox(key="choice_model").value == name
@@ -96,26 +97,44 @@ def test_another_input_changes_the_figures_and_the_commands() -> None:
     assert not app.error
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cnn",
-        "knn",
-        *(pytest.param(n, marks=pytest.mark.long) for n in ("resnet18", "efficientnet_b0")),
-        "rescnn_1d2d",
-    ],
-)
-def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
+def address_of(name: str) -> dict[str, str]:
+    """The address of the form to which the model's card links."""
     from genrecore.ui.models.cards import ModelChoice, address
 
-    card = cards.model_card(name)
+    config = papers.model_config(name)
+    return address(ModelChoice(cards.model_card(name, config), "", config, None))
+
+
+@pytest.mark.parametrize(
+    "name", ["cnn", "knn", "mlp", pytest.param("efficientnet_b0", marks=pytest.mark.long)]
+)
+def test_the_link_opens_the_form_with_input_and_recipe(name: str, real_data: Path) -> None:
     (link,) = open_page("models", model=name).get("page_link")
     assert link.proto.label == "Train this model"
-    app = open_page("train", **address(ModelChoice(card, "", None, None)))
+    config = resolve(papers.model_config(name)).config
+    query = address_of(name)
+    if config.dataset.name == "gtzan":
+        folder = str(real_data / "gtzan")
+        query |= {"gtzan.folder": folder}
+        config = with_values(config, {"dataset.folder": folder})
+    app = open_page("train", **query)
     assert not app.error
     filled_in = shlex.split(commands(app)[-1])
-    config = resolve(model_inputs.study_config(name)).config
     assert filled_in == train_command(config), differences(config)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_the_address_of_the_form_holds_the_whole_recipe(name: str) -> None:
+    config = resolve(papers.model_config(name)).config
+    of_options = {getattr(config, part).name: part for part in PARTS}
+    of_options |= {part.name: f"augment.{part.name}" for part in config.augment}
+    values = {}
+    for key, text in address_of(name).items():
+        first, dot, rest = key.partition(".")
+        if key != "preset":
+            values[f"{of_options.get(first, first)}.{rest}" if dot else key] = text
+    assert resolve(with_values(RunConfig(), values)).config == config
+    assert (config.dataset.name == "demo") == (papers.row_of_model(name) is None)
 
 
 def test_measuring_is_a_task_whose_result_the_page_shows(store: Path) -> None:

@@ -197,13 +197,14 @@ def _accuracy_of_all(runs: Sequence[Run], split: str, genre: str) -> tuple[Inter
             continue
         table = with_artists(run.predictions[run.predictions["split"] == split], run)
         if genre:
-            table = table[table["genre"].map(_letters) == _letters(genre)]
+            table = table[table["genre"].map(letters) == letters(genre)]
         if len(table):
             tables.append(table)
     return interval(tables), len(tables)
 
 
-def _letters(genre: str) -> str:
+def letters(genre: str) -> str:
+    """A genre's name as studies may write it otherwise: its small letters and digits alone."""
     return "".join(letter for letter in str(genre).lower() if letter.isalnum())
 
 

@@ -176,6 +176,30 @@ def config_of(
     return with_seed(study, config, protocol, seed)
 
 
+def row_of_model(name: str) -> tuple[Study, str] | None:
+    """The study and the row that a model's card shows; None for a model of no study."""
+    for each in studies():
+        for row in map(each.row, each.cards):
+            values = _group_values(each, row.group, "honest") | dict(row.values)
+            if values["model"] == name:
+                return each, row.name
+    return None
+
+
+def model_config(name: str) -> RunConfig:
+    """A model as its study trained it: input, genres and recipe, with artists kept apart; of a
+    model of no study, `model_inputs.study_config`. Imports torch.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    from genrecore.models import MODELS
+    from genrecore.training import model_inputs
+
+    of_study = row_of_model(MODELS[name].name)
+    return config_of(*of_study, "honest") if of_study else model_inputs.study_config(name)
+
+
 def with_seed(study: Study, config: RunConfig, protocol: str, seed: int) -> RunConfig:
     """The same configuration with another seed; it need not be resolved again."""
     redrawn = study.redrawn and protocol == "published"

@@ -32,24 +32,28 @@ class _Record(BaseModel):
 
 
 class Marked(_Record):
-    """Something with a mark that says where it comes from: exactly one of the first three.
+    """Something with a mark that says where it comes from: exactly one of the first five.
 
     Attributes:
         stated: The section that states it.
         cited: The source that the study cites for it.
+        figure: The figure that prints it, where the text does not.
+        code: What the code that the study links to does, as a sentence that begins with it.
         ours: Why we chose it, after the word because.
         words: The quotation from the section that states it.
     """
 
     stated: str = ""
     cited: str = ""
+    figure: str = ""
+    code: str = ""
     ours: str = ""
     words: str = ""
 
     @model_validator(mode="after")
     def _check_mark(self) -> Marked:
-        if sum(map(bool, (self.stated, self.cited, self.ours))) != 1:
-            raise ValueError("give exactly one of stated, cited and ours")
+        if sum(map(bool, (self.stated, self.cited, self.figure, self.code, self.ours))) != 1:
+            raise ValueError("give exactly one of stated, cited, figure, code and ours")
         if bool(self.stated) != bool(self.words):
             raise ValueError("what is stated needs its words, and nothing else has any")
         return self
@@ -61,6 +65,10 @@ class Marked(_Record):
             return f"stated in section {self.stated}"
         if self.cited:
             return f"from the cited source {self.cited}"
+        if self.figure:
+            return f"printed in {self.figure}"
+        if self.code:
+            return f"from the linked code: {self.code}"
         return f"our choice because {self.ours}"
 
 
@@ -242,7 +250,8 @@ class PrintedFigure(_Record):
     """A figure, redrawn from our runs where it can be.
 
     Attributes:
-        draws: What is drawn of our runs; empty where nothing is.
+        draws: What is drawn, of our runs, the music or the network; empty where nothing is.
+        genre: Of the clip whose sound is drawn, in small letters and digits alone.
         systems: Rows and choices that it shows.
         measure: Of curves; so is `split`.
         said: What the text says about it.
@@ -253,8 +262,9 @@ class PrintedFigure(_Record):
     section: str
     caption: str
     draws: Literal[
-        "", "curves", "genres", "systems", "balance", "sound", "augmentations", "layers"
+        "", "curves", "genres", "systems", "balance", "sound", "augmentations", "layers", "rates"
     ] = ""
+    genre: str = "blues"
     systems: tuple[str, ...] = ()
     measure: Literal["loss", "accuracy", "both"] = "accuracy"
     split: Literal["train", "valid", "both"] = "both"
@@ -293,6 +303,7 @@ class Study(_Record):
         redrawn: Whether every seed draws its published split anew, because the study names neither
             the clips nor a seed.
         measured: On how many clips it measured, by measure.
+        cards: The row of each of its models that the model's card shows.
     """
 
     name: str
@@ -306,6 +317,7 @@ class Study(_Record):
     hardware: str
     redrawn: bool
     measured: Mapping[str, Measured]
+    cards: tuple[str, ...]
     groups: Mapping[str, RowGroup]
     settings: tuple[Setting, ...]
     rows: tuple[StudyRow, ...]
@@ -327,7 +339,7 @@ class Study(_Record):
         unknown -= self.groups.keys()
         named = {name for choice in self.choices for name in choice.among}
         named |= {name for sweep in self.sweeps for names in sweep.rows for name in names}
-        unknown |= named - rows
+        unknown |= (named | set(self.cards)) - rows
         systems = {number.system for number in self.numbers if number.system}
         systems |= {name for figure in self.figures for name in figure.systems}
         unknown |= systems - self.systems.keys()

@@ -11,6 +11,7 @@ from genrecore import words
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.experiments import papers
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
 from genrecore.reporting.columns import Column
@@ -43,7 +44,7 @@ class ModelChoice:
 
     card: Card
     preset: str
-    config: RunConfig | None
+    config: RunConfig
     latency: Latency | None
 
 
@@ -76,13 +77,15 @@ def choose_card() -> ModelChoice | None:
             "parameters.",
         )
     preset = "" if picked == inputs[0] else picked
-    config = None
-    if preset == _DEFAULT:
-        config = model_inputs.plain_config(name)
-    elif preset:
-        config = configuration.with_values(RunConfig(), PRESETS[preset].thing | {"model": name})
     try:
         with st.spinner("Building the model …"):
+            if preset == _DEFAULT:
+                config = model_inputs.plain_config(name)
+            elif preset:
+                values = PRESETS[preset].thing | {"model": name}
+                config = configuration.with_values(RunConfig(), values)
+            else:
+                config = papers.model_config(name)
             return ModelChoice(
                 cards.model_card(name, config), preset, config, timing.newest_latency(name, config)
             )
@@ -193,23 +196,34 @@ def link_to_training(choice: ModelChoice) -> None:
     section("Train it")
     link_to("train", "Train this model", ":material/model_training:", address(choice))
     command(choice.card.command)
+    of_study = papers.row_of_model(choice.card.name)
+    if of_study and not choice.preset:
+        study, row = of_study
+        title = f"{study.title_of(row)}: the row {row} of {study.authors}"
+        st.caption(plain(f"{title}, with artists kept apart. As published:"))
+        rows = ["--rows", row, "--protocol", "published"]
+        command(["genrecore", "papers", "run", study.name, *rows])
 
 
 def address(choice: ModelChoice) -> dict[str, str]:
-    """The URL of the page Train, filled in: model, input and, on its study's input, the recipe."""
-    name = choice.card.name
-    preset = choice.preset or model_inputs.preset_of(name)
-    preset = "" if preset == _DEFAULT else preset
-    values = {"feature": model_inputs.default_feature(name)}
-    values |= dict(PRESETS[preset].thing) if preset else {}
-    values |= {"model": name}
-    if not choice.preset:
-        values |= model_inputs.recipe_of(name)
-    query = {"preset": preset} if preset else {}
-    for dotted, value in values.items():
+    """The URL of the page Train, filled in as the card's command has it."""
+    config = choice.card.config
+    differing = configuration.differences(config)
+    query = {"feature": config.feature.name, "model": config.model.name}
+    preset = "" if choice.preset == _DEFAULT else choice.preset or choice.card.input.preset
+    query |= {"preset": preset} if preset else {}
+    for dotted, value in differing.items():
         part, _, option = dotted.partition(".")
-        is_option = part in REGISTRIES and option
-        query[f"{values.get(part)}.{option}" if is_option else dotted] = str(value)
+        if dotted == "augment":
+            query["augment"] = ",".join(each.name for each in config.augment)
+            for each in config.augment:
+                query |= {f"{each.name}.{key}": str(v) for key, v in each.options.items()}
+        elif part in REGISTRIES and option == "name":
+            query[part] = str(value)
+        elif part in REGISTRIES:
+            query[f"{getattr(config, part).name}.{option.removeprefix('options.')}"] = str(value)
+        else:
+            query[dotted] = str(value)
     return query
 
 

@@ -25,6 +25,7 @@ from genrecore.reporting.plots.datasets import parts_of_split
 from genrecore.reporting.plots.palette import run_styles
 from genrecore.store.run import Run
 from genrecore.training import card as cards
+from genrecore.training import optimisation
 from genrecore.ui.datasets.choice import DatasetChoice
 from genrecore.ui.datasets.listening import cut, read_image, source_of
 from genrecore.ui.datasets.opening import open_dataset
@@ -47,7 +48,6 @@ from genrecore.ui.sound.augment import changed_wave
 from genrecore.ui.sound.features import compute
 
 _MOST_SYSTEMS = 6  # in a figure of genres
-_GENRE = "blues"  # of the clip that a figure shows
 _SHOWN_S = 30.0
 _SIZES = ("frames", "fit", "bins")  # options that only suit a network
 _CURVES = {"train": "training", "valid": "validation", "both": "training and validation"}
@@ -55,11 +55,12 @@ _CURVES = {"train": "training", "valid": "validation", "both": "training and val
 
 @dataclass(frozen=True)
 class _Music:
-    """What a row is trained on: its configuration, and its clips; with their split where that is
-    drawn."""
+    """What a row is trained on: its configuration, and its clips, with their split where that is
+    drawn; and the genre of the clip that a figure shows."""
 
     config: RunConfig
     clips: pd.DataFrame
+    genre: str
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class _Drawing:
 
 def show(results: Results) -> None:
     """One figure of the study, drawn from our runs."""
-    figures = {figure.place: figure for figure in results.study.figures if figure.draws}
-    if not figures:
+    figures = {figure.place: figure for figure in results.study.figures}
+    if not any(figure.draws for figure in figures.values()):
         empty(
             "There is no figure of results to redraw.",
             "The study prints its results in tables; they stand under Numbers.",
@@ -96,8 +97,12 @@ def show(results: Results) -> None:
         protocol = choose_one("Runs", protocols, "protocol", radio=True)
     section(titles[name])
     _show_text(figures[name])
-    if figures[name].draws == "layers":
+    if not figures[name].draws:
+        st.caption("It shows no result, no sound and no network that could be drawn anew.")
+    elif figures[name].draws == "layers":
         _draw_layers(figures[name], results)
+    elif figures[name].draws == "rates":
+        _draw_rates(figures[name], results)
     elif figures[name].draws in _MUSIC_DRAWERS:
         _draw_music(figures[name], results, protocol)
     else:
@@ -129,6 +134,18 @@ def _draw_layers(figure: PrintedFigure, results: Results) -> None:
         card = cards.model_card(config.model.name, config)
         st.caption(plain(f"{results.study.title_of(row)}, on {card.input.words}"))
         layer_table(card)
+
+
+def _draw_rates(figure: PrintedFigure, results: Results) -> None:
+    """The learning rate over the epochs of a row, which needs no run."""
+    tables = []
+    for row in figure.systems:
+        lr = optimisation.rates(papers.config_of(results.study, row, "published").training)
+        title = results.study.title_of(row)
+        table = pd.DataFrame({"epoch": range(1, len(lr) + 1), "lr": lr})
+        tables.append(table.assign(system=row, title=title, split="train"))
+    table = pd.concat(tables, ignore_index=True)
+    chart(plots.study_curves(table, "lr", "Learning rate at the start of every epoch"), "rates")
 
 
 def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
@@ -207,7 +224,7 @@ def _music(figure: PrintedFigure, results: Results, protocol: str) -> _Music | N
     study = results.study
     for run in findings.runs_of(study, results.runs, figure.systems[0], protocol):
         if run.clips is not None:
-            return _Music(run.config, run.clips)
+            return _Music(run.config, run.clips, figure.genre)
     row = study.rows_of(figure.systems[0])[0]
     config = papers.study_runs(study, [row], [protocol])[0].config
     data = open_dataset(DatasetChoice(config.dataset.name, config.dataset.options))
@@ -217,7 +234,7 @@ def _music(figure: PrintedFigure, results: Results, protocol: str) -> _Music | N
     st.caption("Drawn from the dataset; no run is needed.")
     if figure.draws == "balance":
         clips = prepare.split_clips(clips, config)
-    return _Music(config, clips)
+    return _Music(config, clips, figure.genre)
 
 
 def _draw_balance(music: _Music) -> None:
@@ -259,8 +276,8 @@ def _draw_augmentations(music: _Music) -> None:
 
 
 def _clip(music: _Music) -> pd.Series:
-    """A clip of blues, or of the first genre there is."""
-    of_genre = music.clips[music.clips["genre"] == _GENRE]
+    """A clip of the figure's genre, or of the first genre there is."""
+    of_genre = music.clips[music.clips["genre"].map(findings.letters) == music.genre]
     return (of_genre if len(of_genre) else music.clips).iloc[0]
 
 

@@ -55,7 +55,8 @@ def show_recipe(study: Study) -> None:
     """Every value of the recipe with its source, the systems, and the study's contradictions."""
     section(
         "Recipe",
-        "Each value is marked: stated by the study, from a source that it cites, or our choice.",
+        "Each value is marked: stated by the study, printed in a figure, from a source that it "
+        "cites or the code that it links to, or our choice.",
     )
     rows = [
         {
