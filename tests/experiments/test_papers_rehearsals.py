@@ -239,7 +239,7 @@ def test_the_command_lists_shows_and_reports(
 ) -> None:
     monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
     listed = {entry["study"]: entry for entry in json.loads(command("papers", "list", "--json"))}
-    assert listed["liu"]["systems"] == 32
+    assert listed["liu"]["systems"] == 33
     output = command("papers", "show", "belton")
     assert "77.39%" in output
     assert "our choice because the study says a random amount of steps and no range" in output
