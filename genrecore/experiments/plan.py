@@ -177,8 +177,12 @@ def _runs_by_plan(store: Path) -> dict[str, list[Run]]:
     return by_plan
 
 
+_OF_A_STUDY = ("row", "protocol")
+"""What distinguishes the runs of a study's plan, beside settings (`papers.StudyRun`)."""
+
+
 def _field(dotted: str) -> str:
-    if not is_field(dotted):
+    if dotted not in _OF_A_STUDY and not is_field(dotted):
         raise ValueError("expected the name of a setting")
     return dotted
 

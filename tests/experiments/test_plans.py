@@ -124,9 +124,8 @@ def test_every_table_of_a_study_makes_the_runs_of_its_rows() -> None:
             for run in papers.study_runs(study, rows, ["published"])
         }
         assert {configuration.signature(config) for config in drafted.configs} == expected, name
-    # Four networks by four batch sizes, two schedules, four optimisers; four and five rates, three
-    # by three of the LSTM; and
-    # the seven rows of Belton's Figure 2.
+    # Four networks by four batch sizes, two schedules, four optimisers; four and five rates, a grid
+    # of three units by three rates; and the seven rows of Belton's Figure 2.
     assert counts == {
         "liu_batch_sizes": 16,
         "liu_cyclic": 8,
