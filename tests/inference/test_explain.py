@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from captum.attr import LayerGradCam
 from conftest import trained
 from torch.nn import functional
 
@@ -183,6 +182,8 @@ def _excerpt(wave: np.ndarray) -> Excerpt:
 
 
 def test_grad_cam_is_captums(taught: LoadedRun) -> None:
+    from captum.attr import LayerGradCam
+
     wave = clip(np.random.default_rng(4), 1.0)
     explainer = Explainer(taught)
     explanation = explainer.explain(wave, "burst", "gradcam", 0)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 from conftest import trained
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -75,6 +74,8 @@ def spoiled(run: Run, how: str) -> str:
         path.write_bytes(pickle.dumps(estimator))
         return "is not a readable skops file"
     if how == "foreign skops":
+        import skops.io
+
         skops.io.dump(LogisticRegression(), path)
         return "another program's file"
     if how == "foreign type":
@@ -180,6 +181,8 @@ def test_counts_that_do_not_add_up_are_refused(
 def test_types_beyond_scikit_learns_public_ones_are_those_listed(
     store: Path, tiny: Tiny, tables: Path
 ) -> None:
+    import skops.io
+
     untrusted: set[str] = set()
     for name in NAMES:
         run = trained(on_table(tiny, tables, name), store)

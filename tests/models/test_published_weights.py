@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-import torchvision
 from test_torchvision_nets import MOSTLY_SMALL, images, model
 
 from genrecore.config.run import RunConfig, with_values
@@ -31,10 +30,17 @@ from genrecore.training.weights import load_classifier, save_classifier
 pytestmark = pytest.mark.xdist_group("published weights")  # one worker writes the file
 
 
+def torchvisions() -> Any:
+    """torchvision's own networks; their import takes more than a second."""
+    from torchvision import models
+
+    return models
+
+
 @pytest.fixture(scope="module")
 def original() -> torch.nn.Module:
     torch.manual_seed(9)
-    return torchvision.models.efficientnet_b0().eval()
+    return torchvisions().efficientnet_b0().eval()
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +104,7 @@ def test_googlenets_auxiliary_heads_start_anew_whatever_the_file_holds(
     with_heads: bool, tmp_path: Path
 ) -> None:
     torch.manual_seed(9)
-    published = torchvision.models.googlenet(aux_logits=with_heads, init_weights=True).state_dict()
+    published = torchvisions().googlenet(aux_logits=with_heads, init_weights=True).state_dict()
     torch.save(published, tmp_path / "own.pth")
     options = {"weights_file": str(tmp_path / "own.pth")}
     weights = model("googlenet", (3, 33, 37), **options).network.state_dict()
@@ -168,7 +174,7 @@ BROKEN = {
         "1 are missing, and 0 are too many, for instance features.0.0.weight is missing",
     ),
     "another network": (
-        lambda path, o, f: torch.save(torchvision.models.squeezenet1_1().state_dict(), path),
+        lambda path, o, f: torch.save(torchvisions().squeezenet1_1().state_dict(), path),
         "are not those of EfficientNet-B0: of its tensors .* are missing",
     ),
     "other sizes": (
@@ -225,7 +231,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        weights = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.value
+        weights = torchvisions().EfficientNet_B0_Weights.IMAGENET1K_V1.value
         monkeypatch.setattr(weights, "url", f"http://127.0.0.1:{server.server_port}")
         yield folder
         server.shutdown()
@@ -234,7 +240,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def publish(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Makes a file of the site EfficientNet-B0's published weights; returns its address."""
-    weights = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.value
+    weights = torchvisions().EfficientNet_B0_Weights.IMAGENET1K_V1.value
     monkeypatch.setattr(weights, "url", f"{weights.url}/{name}")
     return str(weights.url)
 
