@@ -21,6 +21,7 @@ from genrecore.cli.options import (
 from genrecore.cli.output import err, out, print_json, print_rows, print_table, reporting
 from genrecore.cli.plans import agreed, estimate_facts, estimated, follow_plan, print_summary
 from genrecore.config.dotted import read_assignments
+from genrecore.config.run import signature
 from genrecore.data.datasets import DATASETS, how_to_get
 from genrecore.data.datasets.remembered import remembered_options
 from genrecore.errors import UsageError
@@ -147,7 +148,8 @@ def run_paper(
     music = Music(dataset, options, scale)
     study_runs, refused = papers.trainable(_study_runs(paper, rows, protocol, seeds, music))
     same = find_same([study_run.config for study_run in study_runs])
-    new = [study_run.config for study_run, run in zip(study_runs, same, strict=True) if not run]
+    left = [study_run.config for study_run, run in zip(study_runs, same, strict=True) if not run]
+    new = list({signature(config): config for config in left}.values())  # protocols may be alike
     with reporting(quiet=as_json) as progress:
         estimate = estimated(new, progress)
     if not as_json:

@@ -492,7 +492,7 @@ def write(
 @in_a_sentence("The plan cannot be queued")
 def queue_missing(plan: Plan) -> list[Run]:
     """Queues the missing runs; stopped, failed and lost runs go on from their checkpoints, save
-    those that would fail again.
+    those that would fail again. Members with the same configuration share a run.
 
     Raises:
         GenrecoreError: It is a search, a missing run would fail, or the store cannot be written.
@@ -507,7 +507,8 @@ def queue_missing(plan: Plan) -> list[Run]:
         if not acquired:
             raise GenrecoreError(f"Another process is queueing the plan {plan.plan_id}.")
         (plan.folder / STOP).unlink(missing_ok=True)
-        for member in Plan(plan.folder).members:
+        members = Plan(plan.folder).members
+        for member in {signature(member.config): member for member in members}.values():
             if stop_asked(plan.folder):
                 break
             if member.run is None:

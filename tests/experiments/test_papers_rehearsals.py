@@ -79,6 +79,17 @@ def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None
     assert papers.find_runs(study, True, store).of_row("cnn_cyclic", "published")
 
 
+def test_protocols_that_are_alike_share_a_run(nobody_starts: Path) -> None:
+    study = papers.study("liu")
+    runs_of_both = papers.study_runs(study, ["cnn_b64"], tuple(papers.PROTOCOLS), 1, ON_DEMO)
+    plan = papers.start(study, runs_of_both, ON_DEMO, nobody_starts)
+    (run,) = runs.all_runs(nobody_starts)
+    assert [member.run.run_id for member in plan.members if member.run] == [run.run_id] * 2
+    assert papers.find_runs(study, True, nobody_starts).active == {
+        ("cnn_b64", protocol): 1 for protocol in papers.PROTOCOLS
+    }
+
+
 def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None:
     from genrecore.training.weights import load_classifier
 

@@ -9,6 +9,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from genrecore import words
+from genrecore.config.run import signature
 from genrecore.data.datasets import DATASETS, check_folder
 from genrecore.data.datasets.remembered import remembered_options
 from genrecore.experiments import papers
@@ -109,7 +110,8 @@ def _queue(request: _Request, runs: Sequence[Run]) -> None:
             st.session_state["paper_plan"] = papers.start(study, rows, music).plan_id
             st.rerun()
 
-        configs = [row.config for row in rows]
+        # Protocols may be alike, and then share a run.
+        configs = list({signature(row.config): row.config for row in rows}.values())
         line = ["genrecore", *request.words]
         plan_panel(configs, runs, start, line, nothing_new="Show them all", refused=refused)
         _show_queued()
