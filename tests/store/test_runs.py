@@ -87,7 +87,8 @@ def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny
 
 def test_an_unfinished_line_of_history_is_not_read(store: Path, tiny: Tiny) -> None:
     run = create_run(tiny(), store)
-    (run.folder / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    line = '{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}\n'
+    (run.folder / "history.jsonl").write_text(line + line.replace("1,", "2,", 1) + '{"epo')
     assert Run(run.folder).history["epoch"].tolist() == [1, 2]
 
 

@@ -36,7 +36,9 @@ def test_a_cached_reader_reads_again_only_when_its_files_change(tmp_path: Path) 
     assert n_epochs([run]) == n_epochs([Run(run.folder)]) == 0
     assert len(reads) == 1
     assert len(run.history) == 0  # this snapshot stays as it is; the reader takes a fresh one
-    (run.folder / "history.jsonl").write_text('{"epoch": 1}\n')
+    (run.folder / "history.jsonl").write_text(
+        '{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}\n'
+    )
     assert n_epochs([run]) == 1
     assert n_epochs([run], times=3) == 3
     assert n_epochs([run], times=3) == 3
