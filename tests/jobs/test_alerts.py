@@ -75,7 +75,10 @@ def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
     def make(losses: list[float], best_epoch: int = 0, epochs: int = 100) -> Run:
         run, lock = create_held_run(tiny(training__epochs=epochs), store)
         locks.append(lock)
-        rows = [{"epoch": k, "train_loss": loss} for k, loss in enumerate(losses, 1)]
+        rows = [
+            {"epoch": k, "train_loss": loss, "train_accuracy": 0.5}
+            for k, loss in enumerate(losses, 1)
+        ]
         (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         Status(run.folder).move(
             "running",

@@ -123,7 +123,7 @@ def row(run_id: str, **values: object) -> RunRow:
     base: dict[str, object] = {
         "run_id": run_id, "name": run_id, "title": run_id, "state": "done", "model": "cnn",
         "dataset": "demo", "seed": 0, "fold": 0, "accuracy": nan, "accuracy_low": nan,
-        "accuracy_high": nan, "note": "", "tags": (), "starred": False,
+        "accuracy_high": nan, "n_clips": 0, "note": "", "tags": (), "starred": False,
         "split": "by_artist", "marks": "", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan,
         "left_s": nan, "created": 1.0, "plan": "",
     }  # fmt: skip
