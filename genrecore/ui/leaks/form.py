@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from genrecore.config.run import Genres, RunConfig, signature
-from genrecore.data.datasets.loaded import known_table, stamp_of
+from genrecore.data.datasets.loaded import Stamp, known_table, stamp_of
 from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 from genrecore.experiments import leaks
@@ -17,6 +17,7 @@ from genrecore.store.run import Run
 from genrecore.training.check import problems_of
 from genrecore.ui.datasets.choice import choose_dataset
 from genrecore.ui.parts import fields, forms
+from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.frame import pair, section
 from genrecore.ui.plans.panel import plan_panel
 from genrecore.ui.plans.progress import open_entry
@@ -69,11 +70,12 @@ def _check_clips(config: RunConfig, configs: Sequence[RunConfig], n_folds: int) 
     Raises:
         GenrecoreError: Why.
     """
-    clips = known_table(stamp_of(config.dataset.name, config.dataset.options))
+    stamp = stamp_of(config.dataset.name, config.dataset.options)
+    clips = known_table(stamp)
     if clips is None:  # nobody knows before they are made
         return
     leaks.check(config, clips, n_folds)
-    for problem in filter(None, problems_of(configs)):
+    for problem in filter(None, _problems(stamp, [run.model_dump_json() for run in configs])):
         raise UsageError(problem)
     n_unknown = int(clips["artist"].isna().sum())
     if n_unknown:
@@ -81,3 +83,10 @@ def _check_clips(config: RunConfig, configs: Sequence[RunConfig], n_folds: int) 
             f"{thousands(n_unknown)} of {thousands(len(clips))} clips name no artist. Each "
             "counts as an artist of its own, so the gap may come out too small."
         )
+
+
+@cached_by_files(no_files)
+def _problems(stamp: Stamp, configs: Sequence[str]) -> list[str]:
+    """Why each of these configurations, as JSON, would fail with the dataset of this stamp; a run
+    is checked again when it is queued."""
+    return problems_of(map(RunConfig.model_validate_json, configs))
