@@ -32,10 +32,12 @@ pytest_plugins = ["browsing"]  # the fixtures of browser tests
 def pytest_configure(config: pytest.Config) -> None:
     """One torch thread a worker: two workers on two cores, and the same numbers everywhere."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # librosa's compiled functions: two processes that compile at once can spoil a shared cache.
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-    own = Path(tempfile.gettempdir()) / f"genrecore-numba-{os.getuid()}-{worker}"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(own))
+    # librosa's compiled functions: two processes that compile at once spoil a shared cache, and
+    # whoever reads it then ends by a segmentation fault (numba's issue 10128). What the process
+    # that started the workers has set is inherited, and so is no worker's own.
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        own = Path(tempfile.gettempdir()) / f"genrecore-numba-{os.getuid()}-{worker}"
+        os.environ["NUMBA_CACHE_DIR"] = str(own)
 
 
 @pytest.hookimpl(wrapper=True)
