@@ -184,7 +184,7 @@ def step_segmenter(config: RunConfig, feature: nn.Module) -> Segmenter:
 def cut_rows(feature: nn.Module, values: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
     """What the front end takes of rows one after another, (batch, rows, numbers). Where a clip has
     fewer rows, `lengths` of them, it repeats its last one."""
-    steps = torch.arange(_n_rows(feature))
+    steps = torch.arange(_n_rows(feature), device=values.device)
     return values[starts[:, None] + torch.minimum(steps, lengths[:, None] - 1)]
 
 

@@ -14,17 +14,10 @@ import torch
 
 from genrecore.data.datasets import DATASETS
 from genrecore.data.parallel import in_order
-from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.inference import loaded as inference
-from genrecore.inference.loaded import (
-    FILES,
-    Excerpt,
-    LoadedRun,
-    Prediction,
-    Source,
-    by_genre,
-    display_name,
-)
+from genrecore.inference.loaded import FILES, Excerpt, LoadedRun, Prediction, by_genre
+from genrecore.inference.sources import File, Source, as_file, display_name, fault_of, is_array
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.training import hardware
@@ -85,6 +78,7 @@ class Ensemble:
 
     Attributes:
         loaded: The runs.
+        medium: What they classify, a key of `FILES`.
         genres: The genres of all runs; None where they differ, and nothing is averaged.
         note: Why nothing is averaged; empty where it is, or for one run.
         caution: A sentence about runs that were trained on generated music alone; else empty.
@@ -109,6 +103,7 @@ class Ensemble:
                 f"The run {first} classifies {FILES[one].several} and the run {second} "
                 f"{FILES[other].several}; use them one after the other."
             )
+        self.medium = self.loaded[0].medium
         alike = all(run.genres == self.loaded[0].genres for run in self.loaded)
         self.genres = self.loaded[0].genres if alike else None
         self.note = "" if alike else "The runs have different genres, so they are not averaged."
@@ -130,26 +125,31 @@ class Ensemble:
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
+        sample_rate_hz: float | None = None,
     ) -> EnsemblePrediction:
-        """Each run's prediction for one file; arguments as for `LoadedRun.classify`.
-
-        Raises:
-            AudioError: The file cannot be used; the sentence says why.
-        """
-        return self._predict([self._read(source, name, start_s, length_s)])[0]
+        """Each run's prediction for one file; arguments and errors as for `LoadedRun.classify`."""
+        name = display_name(source) if name is None else name
+        with fault_of(name), as_file(source, self.medium, sample_rate_hz) as file:
+            return self._predict([self._read(file, name, start_s, length_s)])[0]
 
     def classify_many(
-        self, sources: Sequence[Source], names: Sequence[str] = (), report: Report = silent
+        self,
+        sources: Sequence[Source],
+        names: Sequence[str] = (),
+        report: Report = silent,
+        sample_rate_hz: float | None = None,
     ) -> Iterator[EnsemblePrediction]:
-        """The predictions for each file, in order; a file that cannot be used has a `problem`.
+        """The predictions for each file, in order; a file that cannot be used has a `problem`,
+        whatever it does to its reader.
 
         A core takes a few files at a time, from decoding to the prediction: threads that share a
         network wait for one another. However many files there are, only a few are in memory.
 
         Args:
-            sources: Paths, files' bytes or open files.
+            sources: As for `classify`.
             names: What to call them; by default paths' last parts.
             report: Called with the number of files that are done.
+            sample_rate_hz: The rate of those that are arrays of samples.
         """
         names = names or [display_name(source) for source in sources]
         n_cores, n_files = torch.get_num_threads(), len(sources)
@@ -159,17 +159,26 @@ class Ensemble:
         n_threads = max(1, n_cores // max(1, len(batches)))
 
         def read(n: int) -> list[Excerpt] | str:
+            rate_hz = sample_rate_hz if is_array(sources[n]) else None
             try:
-                return self._read(sources[n], names[n])
-            except (GenrecoreError, OSError) as error:
-                return describe(error)
+                with fault_of(names[n]), as_file(sources[n], self.medium, rate_hz) as file:
+                    return self._read(file, names[n])
+            except GenrecoreError as error:
+                return str(error)
+
+        def predict(files: list[list[Excerpt]]) -> list[EnsemblePrediction]:
+            try:
+                with fault_of(files[0][0].name if files else ""):
+                    return self._predict(files)
+            except GenrecoreError as error:
+                if len(files) == 1:
+                    return [EnsemblePrediction(files[0][0].name, problem=str(error))]
+                return [prediction for file in files for prediction in predict([file])]
 
         def classified(batch: range) -> list[EnsemblePrediction]:
             with hardware.torch_threads(n_threads, later=n_cores):
                 files = [read(n) for n in batch]
-                predictions = iter(
-                    self._predict([file for file in files if isinstance(file, list)])
-                )
+                predictions = iter(predict([file for file in files if isinstance(file, list)]))
             return [
                 EnsemblePrediction(names[n], problem=file)
                 if isinstance(file, str)
@@ -184,8 +193,8 @@ class Ensemble:
 
     def _read(
         self,
-        source: Source,
-        name: str | None = None,
+        source: File,
+        name: str,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> list[Excerpt]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,14 +25,13 @@ from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.preference import best_run
 from genrecore.features import cache as feature_cache
+from genrecore.inference.sources import File, Source, as_file, display_name, fault_of
 from genrecore.store.run import Run
 from genrecore.store.runs import find_run
 from genrecore.training import embedding, hardware
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import load_classifier
 from genrecore.words import thousands
-
-Source = str | Path | bytes | BinaryIO
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,13 @@ class LoadedRun:
         else:
             self.segmenter = Segmenter.from_config(network.config)
         self.batch_size = max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.segmenter.n_samples))
+        self._device = torch.device("cpu")
+
+    def to(self, device: str) -> None:
+        """Has the network work on this device, in float32 as before; scikit-learn's stay."""
+        if not self.classifier.resolved.model.facts.classical:
+            self._device = torch.device(device)
+            self.classifier.to(self._device)
 
     def classify(
         self,
@@ -176,30 +182,34 @@ class LoadedRun:
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
+        sample_rate_hz: float | None = None,
     ) -> Prediction:
-        """The prediction for one file, decoded exactly as the training clips were.
+        """The prediction for one recording, decoded exactly as the training clips were.
 
         Args:
-            source: A path, a file's bytes, or an open file; audio, or an image or an array (`.npy`,
-                `.npz`) where the run was trained on such.
+            source: A path, a file's bytes, an open file, or an array or tensor of samples, as
+                `sources.as_file` says; an image or an array where the run was trained on such.
             name: What to call it; by default the path's last part.
             start_s: Where to start; by default the middle of the file is classified.
             length_s: How much to classify; by default as much as of a training clip.
+            sample_rate_hz: The rate of an array of samples.
 
         Raises:
-            AudioError: The file cannot be used; the sentence says why.
+            AudioError: It cannot be used; the sentence says why.
+            UsageError: It is nothing that can be classified, or an array's rate is missing.
         """
-        return self.predict([self.read_excerpt(source, name, start_s, length_s)])[0]
+        name = display_name(source) if name is None else name
+        with fault_of(name), as_file(source, self.medium, sample_rate_hz) as file:
+            return self.predict([self.read_excerpt(file, name, start_s, length_s)])[0]
 
     def read_excerpt(
         self,
-        source: Source,
-        name: str | None = None,
+        source: File,
+        name: str,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> Excerpt:
         """What `predict` takes of a file; arguments and errors as for `classify`."""
-        name = display_name(source) if name is None else name
         if self.medium == "image":
             return Excerpt(name, np.zeros(0, np.int16), 0.0, 0.0, self._read_image(source, name))
         if self.medium != "wave":
@@ -256,10 +266,12 @@ class LoadedRun:
         batches = self.segmenter.batches(torch.from_numpy(quantise(wave)), _BATCH)
         with torch.inference_mode():
             vectors = [
-                embedding.embed_features(self.classifier, self.classifier.feature(waves))
+                embedding.embed_features(
+                    self.classifier, self.classifier.feature(waves.to(self._device))
+                )
                 for waves in batches
             ]
-        return torch.cat(vectors).double().mean(dim=0).float().numpy()
+        return torch.cat(vectors).double().mean(dim=0).float().cpu().numpy()
 
     @property
     def clips_a_batch(self) -> int:
@@ -285,11 +297,11 @@ class LoadedRun:
         n_samples = [len(excerpt.samples) for excerpt in excerpts]
         starts = [self.segmenter.starts(n) for n in n_samples]
         offsets = np.cumsum([0, *n_samples])
-        flat = torch.from_numpy(np.concatenate([excerpt.samples for excerpt in excerpts]))
-        first = torch.from_numpy(
-            np.concatenate([some + offset for some, offset in zip(starts, offsets, strict=False)])
-        )
-        ends = torch.from_numpy(np.repeat(offsets[1:], [len(some) for some in starts]))
+        firsts = [some + offset for some, offset in zip(starts, offsets, strict=False)]
+        last = np.repeat(offsets[1:], [len(some) for some in starts])
+        samples = np.concatenate([excerpt.samples for excerpt in excerpts])
+        arrays = (samples, np.concatenate(firsts), last)
+        flat, first, ends = (torch.from_numpy(array).to(self._device) for array in arrays)
         lengths = (ends - first).clamp(max=self.segmenter.n_samples)
         cut = self.segmenter.cut
         if self.medium != "wave":
@@ -301,14 +313,14 @@ class LoadedRun:
             return self.classifier(cut(flat, first[rows], lengths[rows])).softmax(1)
 
         batches = hardware.map_on_cores(proba, hardware.split_batch(len(first), self.batch_size))
-        return starts, torch.cat(batches).double().numpy()
+        return starts, torch.cat(batches).double().cpu().numpy()
 
     @torch.inference_mode()
     def _predict_images(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
         images = np.stack([excerpt.image for excerpt in excerpts if excerpt.image is not None])
         batches = torch.from_numpy(images).split(_BATCH)
-        proba = torch.cat([self.classifier(batch).softmax(1) for batch in batches])
-        return [np.zeros(1, np.int64)] * len(excerpts), proba.double().numpy()
+        proba = torch.cat([self.classifier(some.to(self._device)).softmax(1) for some in batches])
+        return [np.zeros(1, np.int64)] * len(excerpts), proba.double().cpu().numpy()
 
     def _timeline(self, excerpt: Excerpt, starts: np.ndarray, proba: np.ndarray) -> pd.DataFrame:
         is_wave = self.medium == "wave"
@@ -327,7 +339,7 @@ class LoadedRun:
         is_wave = self.medium == "wave"
         return dequantise(excerpt.samples) if is_wave else np.zeros(0, np.float32)
 
-    def _read_rows(self, source: Source, name: str) -> np.ndarray:
+    def _read_rows(self, source: File, name: str) -> np.ndarray:
         """The rows (rows, numbers) of an array: a vector's one, a sequence's steps."""
         options, width = self.config.dataset.options, self.classifier.given_shape[-1]
         try:
@@ -350,7 +362,7 @@ class LoadedRun:
             f"trained on {expected}."
         )
 
-    def _read_image(self, source: Source, name: str) -> np.ndarray:
+    def _read_image(self, source: File, name: str) -> np.ndarray:
         _, height, width = self.classifier.given_shape
         size = f"{width} × {height} pixels"
         image = read_image(source, name)
@@ -397,8 +409,3 @@ def load(run: str | Path | Run) -> LoadedRun:
             f"{', '.join(genres_in(run.predictions))}: it is another run's."
         )
     return LoadedRun(run, network, calibrate(run))
-
-
-def display_name(source: Source) -> str:
-    """What to call a file that was given no name."""
-    return Path(source).name if isinstance(source, (str, Path)) else "clip"

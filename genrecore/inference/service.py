@@ -323,7 +323,7 @@ class _Service:
             n_threads = max(1, self.n_cores // self.n_classifying)
         try:
             with hardware.torch_threads(n_threads, later=self.n_cores):
-                prediction = self.ensemble.classify(file, name, *excerpt)  # type: ignore[arg-type]
+                prediction = self.ensemble.classify(file, name, *excerpt)
                 if not with_doubts:
                     return prediction.as_dict()
                 doubts = self.doubt_finder.doubts_about(prediction)
