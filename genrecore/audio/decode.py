@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -46,7 +46,8 @@ BLOCK_VALUES = 2**18  # 1 MiB of float32 a block, whatever the number of channel
 class Decoded:
     """A decoded excerpt: `wave` (n_samples,) float32 mono in [-1, 1] at the asked sample rate.
 
-    `duration_s` is that of the whole file, `start_s` where in it the excerpt begins.
+    `duration_s` is that of the whole file, `start_s` where in it the excerpt begins; `warning` is
+    one sentence where the file is damaged, otherwise empty.
     """
 
     wave: np.ndarray
@@ -54,6 +55,7 @@ class Decoded:
     source_rate_hz: int
     n_channels: int
     start_s: float
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def decode(
     middle_s: float | None = None,
     start_s: float | None = None,
     least_s: float = 1.0,
-    most_s: float | None = 1200.0,
+    most_s: float | None = None,
+    accept_damaged: bool = False,
 ) -> Decoded:
     """A mono float32 wave in [-1, 1] at `sample_rate_hz`, channels averaged, with its facts.
 
@@ -86,52 +89,133 @@ def decode(
         start_s: Where the excerpt begins instead; without `middle_s` it reaches to the end.
         least_s: The shortest file accepted, in seconds.
         most_s: The longest file accepted, in seconds; None for any.
+        accept_damaged: Of a damaged or truncated file, take what can be decoded, and say so in
+            `Decoded.warning`; otherwise it is refused.
 
     Raises:
         AudioError: The file cannot be used; one sentence says what was found and expected.
     """
+    faults: list[str] = []
+    fault = faults.append if accept_damaged else _refuse
     with _opened(source, name) as (file, label, announced):
-        rate_hz, n_channels, n_frames = file.samplerate, file.channels, file.frames
-        _check_length(file, label, announced, least_s, most_s)
-        first, n_wanted = _excerpt(label, n_frames, rate_hz, middle_s, start_s)
-        end = first + n_wanted
-
-        resampler = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
-        same_rate = rate_hz == sample_rate_hz
-        wave = bytearray()  # grows in place: no second copy at the end
-        peak = peak_mono = 0.0
+        rate_hz, n_frames = file.samplerate, file.frames
+        _check_length(file, label, announced, least_s, most_s, fault)
         # Where seeking is exact and cheap the rest is skipped; elsewhere it is decoded and dropped.
         seeks = file.format in _SEEKS
         if file.format == "FLAC":  # the others that seek were measured against the file's size
-            _check_end(file, label)
-        position = file.seek(first) if seeks else 0
-        for block in _blocks(file, label, position, end if seeks else n_frames):
-            selected = block[max(0, first - position) : max(0, end - position)]
-            position += len(block)
-            if not len(selected):
-                continue
-            mono = _mono(selected)
-            peak = max(peak, float(selected.max()), float(-selected.min()))
-            peak_mono = max(peak_mono, float(np.abs(mono).max()))
-            # max() passes NaN by: the sum does not.
-            if not np.isfinite(mono.sum(dtype=np.float64)):
-                raise AudioError(f"{label} holds samples that are not numbers (NaN or infinity).")
-            # Bytes of the array itself where nothing is to be resampled.
-            wave += mono.data if same_rate else resampler.resample_chunk(mono).tobytes()
-        if not same_rate:
-            wave += resampler.resample_chunk(np.empty(0, np.float32), last=True).tobytes()
+            seeks = _check_end(file, label, fault)
+        while True:
+            first, n_wanted = _excerpt(label, n_frames, rate_hz, middle_s, start_s)
+            end = first + n_wanted
+            position = file.seek(first) if seeks else 0
+            resampler, levels = _Resampler(rate_hz, sample_rate_hz), _Levels(label)
+            wave = bytearray()  # grows in place: no second copy at the end
+            for block in _blocks(file, label, position, end if seeks else n_frames, fault):
+                selected = block[max(0, first - position) : max(0, end - position)]
+                position += len(block)
+                if len(selected):
+                    wave += resampler.resample(levels.checked_mono(selected)).data
+            wave += resampler.rest().data
+            if position >= (end if seeks else n_frames) - TOLERANCE_S * rate_hz:
+                break
+            if not faults:
+                fault(_truncated(label, position / rate_hz, n_frames / rate_hz))
+            n_frames = position  # once more, by the length that can be decoded
+            if not n_frames:
+                raise AudioError(faults[0])
+            file.seek(0)
+        levels.check()
+        seconds = n_frames / rate_hz
+        if seconds < least_s:
+            raise AudioError(_too_short(label, seconds, least_s))
+        is_whole = middle_s and n_wanted == round(middle_s * rate_hz)
+        length_s = middle_s if middle_s and is_whole else n_wanted / rate_hz
+        return Decoded(
+            wave=_fit_length(np.frombuffer(wave, np.float32), round(length_s * sample_rate_hz)),
+            duration_s=seconds,
+            source_rate_hz=rate_hz,
+            n_channels=file.channels,
+            start_s=first / rate_hz,
+            warning=" ".join(faults[:1]),
+        )
 
-        if position < (end if seeks else n_frames) - TOLERANCE_S * rate_hz:
-            raise AudioError(_truncated(label, position / rate_hz, n_frames / rate_hz))
-    _check_level(label, peak, peak_mono)
-    seconds = middle_s if middle_s and n_wanted == round(middle_s * rate_hz) else n_wanted / rate_hz
-    return Decoded(
-        wave=_fit_length(np.frombuffer(wave, np.float32), round(seconds * sample_rate_hz)),
-        duration_s=n_frames / rate_hz,
-        source_rate_hz=rate_hz,
-        n_channels=n_channels,
-        start_s=first / rate_hz,
-    )
+
+@contextlib.contextmanager
+def stream(
+    source: str | Path | bytes | BinaryIO,
+    sample_rate_hz: int,
+    *,
+    name: str | None = None,
+    accept_damaged: bool = False,
+) -> Iterator[Stream]:
+    """A whole file of any length, block by block: what `decode` gives without an excerpt.
+
+    Args:
+        source: A path, the content of a file, or an open binary file; open as long as the stream.
+        sample_rate_hz: The rate of the blocks.
+        name: What messages call the file; by default its file name.
+        accept_damaged: As for `decode`.
+
+    Raises:
+        AudioError: The file cannot be used; as well while its blocks are read.
+    """
+    with _opened(source, name) as (file, label, announced):
+        yield Stream(file, label, announced, sample_rate_hz, accept_damaged)
+
+
+class Stream:
+    """A file that is being decoded.
+
+    Attributes:
+        announced_s: The length that the file announces, in seconds; for progress only.
+        source_rate_hz: Sample rate of the file.
+        n_channels: Its channels.
+        duration_s: How much has been decoded, in seconds; after the last block, of the file.
+        warning: After the last block, one sentence where the file is damaged, otherwise empty.
+    """
+
+    def __init__(
+        self,
+        file: SoundFile,
+        label: str,
+        announced: float,
+        sample_rate_hz: int,
+        accept_damaged: bool,
+    ) -> None:
+        self._file, self._label, self._announced = file, label, announced
+        self._sample_rate_hz, self._accept_damaged = sample_rate_hz, accept_damaged
+        self.source_rate_hz, self.n_channels = file.samplerate, file.channels
+        self.announced_s = announced / file.samplerate
+        self.duration_s, self.warning = 0.0, ""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Blocks (n,) float32 mono in [-1, 1], in order; to be read once.
+
+        Raises:
+            AudioError: The file cannot be used: damaged, unless that is accepted; silent; or its
+                samples are not audio.
+        """
+        faults: list[str] = []
+        fault = faults.append if self._accept_damaged else _refuse
+        file, label, rate_hz = self._file, self._label, self.source_rate_hz
+        _check_length(file, label, self._announced, 0.0, None, fault)
+        resampler, levels = _Resampler(rate_hz, self._sample_rate_hz), _Levels(label)
+        position = 0
+        for block in _blocks(file, label, 0, file.frames, fault):
+            position += len(block)
+            self.duration_s = position / rate_hz
+            resampled = resampler.resample(levels.checked_mono(block))
+            if len(resampled):
+                yield np.clip(resampled, -1.0, 1.0)
+        rest = resampler.rest()
+        if len(rest):
+            yield np.clip(rest, -1.0, 1.0)
+        if position < file.frames - TOLERANCE_S * rate_hz and not faults:
+            fault(_truncated(label, position / rate_hz, file.frames / rate_hz))
+        if not position:
+            raise AudioError(faults[0])
+        levels.check()
+        self.warning = " ".join(faults[:1])
 
 
 def inspect(source: str | Path | bytes | BinaryIO, name: str | None = None) -> Info:
@@ -141,7 +225,7 @@ def inspect(source: str | Path | bytes | BinaryIO, name: str | None = None) -> I
         AudioError: Not a readable audio file, or visibly truncated.
     """
     with _opened(source, name) as (file, label, announced):
-        _check_length(file, label, announced, least_s=0.0, most_s=None)
+        _check_length(file, label, announced, 0.0, None, _refuse)
         seconds = file.frames / file.samplerate
         return Info(seconds, file.samplerate, file.channels, f"{file.format} {file.subtype}")
 
@@ -157,11 +241,11 @@ def outline(
         AudioError: The file cannot be used.
     """
     with _opened(source, name) as (file, label, announced):
-        _check_length(file, label, announced, least_s=0.0, most_s=None)
+        _check_length(file, label, announced, 0.0, None, _refuse)
         n_frames, position = file.frames, 0
         starts = np.linspace(0, n_frames, min(n_most, n_frames), False).astype(np.int64)
         ends = np.zeros((len(starts), 2), np.float32)
-        for block in _blocks(file, label, 0, n_frames):
+        for block in _blocks(file, label, 0, n_frames, _refuse):
             mono = _mono(block)
             first = int(np.searchsorted(starts, position, "right")) - 1
             position += len(mono)
@@ -273,7 +357,66 @@ def _open_path(path: Path, label: str) -> IO[bytes]:
         raise AudioError(f"{label} cannot be opened: {error}.") from None
 
 
-def _blocks(file: SoundFile, label: str, position: int, end: int) -> Iterator[np.ndarray]:
+class _Resampler:
+    """Mono blocks at one rate in, at another out."""
+
+    def __init__(self, source_rate_hz: int, sample_rate_hz: int) -> None:
+        self._stream = None
+        if source_rate_hz != sample_rate_hz:
+            self._stream = soxr.ResampleStream(
+                source_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ"
+            )
+
+    def resample(self, mono: np.ndarray) -> np.ndarray:
+        return self._stream.resample_chunk(mono) if self._stream else mono
+
+    def rest(self) -> np.ndarray:
+        nothing = np.empty(0, np.float32)
+        return self._stream.resample_chunk(nothing, last=True) if self._stream else nothing
+
+
+class _Levels:
+    """Whether samples are those of audio: finite, in range, and not silent."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._peak, self._peak_mono = label, 0.0, 0.0
+
+    def checked_mono(self, block: np.ndarray) -> np.ndarray:
+        """The mean (n,) of the channels of a block (n, channels).
+
+        Raises:
+            AudioError: They are not numbers.
+        """
+        mono = _mono(block)
+        self._peak = max(self._peak, float(block.max()), float(-block.min()))
+        self._peak_mono = max(self._peak_mono, float(np.abs(mono).max()))
+        # max() passes NaN by: the sum does not.
+        if not np.isfinite(mono.sum(dtype=np.float64)):
+            raise AudioError(f"{self._label} holds samples that are not numbers (NaN or infinity).")
+        return mono
+
+    def check(self) -> None:
+        """
+        Raises:
+            AudioError: They are silent, or their scale is not that of audio.
+        """
+        if self._peak > LOUDEST:
+            raise AudioError(f"{self._label} holds samples up to {self._peak:g}; expected -1 to 1.")
+        if self._peak < SILENCE:
+            raise AudioError(f"{self._label} is silent: nothing in it is louder than −80 dBFS.")
+        if self._peak_mono < SILENCE:
+            raise AudioError(
+                f"{self._label} is silent as mono: its channels cancel each other out."
+            )
+
+
+def _refuse(sentence: str) -> None:
+    raise AudioError(sentence)
+
+
+def _blocks(
+    file: SoundFile, label: str, position: int, end: int, fault: Callable[[str], None]
+) -> Iterator[np.ndarray]:
     """Blocks (n, channels) float32 from `position` to `end`, fewer where the content ends early.
 
     A block is only valid until the next one.
@@ -282,12 +425,13 @@ def _blocks(file: SoundFile, label: str, position: int, end: int) -> Iterator[np
     while position < end:
         try:
             block = file.read(out=buffer[: end - position], always_2d=True)
-        except (Damaged, soundfile.SoundFileError) as error:
+        except (Damaged, soundfile.SoundFileError):
             # The block was lost with the error, so "about".
-            raise AudioError(
+            fault(
                 f"{label} is damaged or truncated: it cannot be decoded beyond about "
                 f"{position / file.samplerate:.1f} s of {file.frames / file.samplerate:.1f} s."
-            ) from error
+            )
+            return
         if not len(block):
             return
         position += len(block)
@@ -319,19 +463,24 @@ def _excerpt(
 
 
 def _check_length(
-    file: SoundFile, label: str, announced: float, least_s: float, most_s: float | None
+    file: SoundFile,
+    label: str,
+    announced: float,
+    least_s: float,
+    most_s: float | None,
+    fault: Callable[[str], None],
 ) -> None:
     rate_hz = file.samplerate
     seconds = file.frames / rate_hz
     if announced > file.frames + TOLERANCE_S * rate_hz:
-        raise AudioError(_truncated(label, seconds, announced / rate_hz))
+        fault(_truncated(label, seconds, announced / rate_hz))
     if seconds < least_s:
-        raise AudioError(f"{label} lasts {seconds:.2f} s; at least {least_s:g} s are needed.")
+        raise AudioError(_too_short(label, seconds, least_s))
     if most_s is not None and seconds > most_s:
         limit = int(most_s * rate_hz)
         n_read = 0
         if file.format not in _SEEKS - {"FLAC"}:  # a compressed file's count is only a claim
-            n_read = sum(len(block) for block in _blocks(file, label, 0, limit))
+            n_read = sum(len(block) for block in _blocks(file, label, 0, limit, fault))
             if n_read < limit - TOLERANCE_S * rate_hz:
                 raise AudioError(_truncated(label, n_read / rate_hz, seconds))
         raise AudioError(
@@ -339,26 +488,23 @@ def _check_length(
         )
 
 
-def _check_level(label: str, peak: float, peak_mono: float) -> None:
-    if peak > LOUDEST:
-        raise AudioError(f"{label} holds samples up to {peak:g}; expected -1 to 1.")
-    if peak < SILENCE:
-        raise AudioError(f"{label} is silent: nothing in it is louder than −80 dBFS.")
-    if peak_mono < SILENCE:
-        raise AudioError(f"{label} is silent as mono: its channels cancel each other out.")
-
-
-def _check_end(file: SoundFile, label: str) -> None:
-    """Refuses a file whose last frame, by its own count, cannot be read."""
+def _check_end(file: SoundFile, label: str, fault: Callable[[str], None]) -> bool:
+    """Whether a file's last frame, by its own count, can be read."""
     with contextlib.suppress(soundfile.SoundFileError):
         file.seek(file.frames - 1)
         if len(file.read(out=np.empty((1, file.channels), np.float32), always_2d=True)):
-            return
+            return True
     seconds = file.frames / file.samplerate
-    raise AudioError(
+    fault(
         f"{label} is truncated or its header is wrong: it announces {_spoken(seconds)} of audio, "
         "but its end cannot be read."
     )
+    file.seek(0)
+    return False
+
+
+def _too_short(label: str, seconds: float, least_s: float) -> str:
+    return f"{label} lasts {seconds:.2f} s; at least {least_s:g} s are needed."
 
 
 def _fit_length(wave: np.ndarray, n: int) -> np.ndarray:

@@ -61,6 +61,8 @@ def classify(
             if prediction.problem:
                 failures.append(_failure(path, prediction.name, prediction.problem))
                 continue
+            if prediction.warning and not as_json:
+                err.print(prediction.warning)
             result = {"path": str(path), **prediction.as_dict()}
             if finder:
                 result["doubts"] = [asdict(doubt) for doubt in finder.doubts_about(prediction)]

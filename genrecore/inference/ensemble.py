@@ -41,6 +41,11 @@ class EnsemblePrediction:
     problem: str = ""
 
     @property
+    def warning(self) -> str:
+        """A sentence where the file is damaged and only what can be decoded was classified."""
+        return next((each.warning for each in self.predictions if each.warning), "")
+
+    @property
     def agreement(self) -> str:
         """How far the runs agree, as a sentence; empty for one run."""
         n = len(self.predictions)
@@ -66,6 +71,8 @@ class EnsemblePrediction:
         if len(runs) == 1:
             return runs[0]
         values: dict[str, Any] = {"name": self.name, "agreement": self.agreement, "runs": runs}
+        if self.predictions[0].medium == "wave":
+            values["warning"] = self.warning
         if self.average is not None:
             genres = self.predictions[0].genres
             values["genre"] = genres[int(self.average.argmax())]

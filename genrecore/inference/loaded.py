@@ -75,6 +75,8 @@ class Prediction:
         temperature: With which the probabilities are calibrated.
         image: The classified image, (3, height, width) uint8; None for what is none.
         medium: What was classified, a key of `FILES`.
+        warning: A sentence where the file is damaged and only what can be decoded was classified;
+            otherwise empty.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Prediction:
     temperature: float
     image: np.ndarray | None = None
     medium: str = "wave"
+    warning: str = ""
 
     @property
     def genre(self) -> str:
@@ -110,6 +113,7 @@ class Prediction:
             values["duration_s"] = self.duration_s
             values["start_s"] = self.start_s
             values["judged_s"] = len(self.wave) / self.sample_rate_hz
+            values["warning"] = self.warning
         return values
 
 
@@ -121,13 +125,15 @@ def by_genre(genres: list[str], proba: np.ndarray) -> dict[str, float]:
 @dataclass(frozen=True)
 class Excerpt:
     """The part of a file that is classified: `samples` as in the corpus, (n,) int16 of a wave or
-    (n, numbers) float32 of an array; or an `image` (3, height, width) uint8."""
+    (n, numbers) float32 of an array; or an `image` (3, height, width) uint8; `warning` as of
+    `Decoded`."""
 
     name: str
     samples: np.ndarray
     start_s: float
     duration_s: float
     image: np.ndarray | None = None
+    warning: str = ""
 
 
 class LoadedRun:
@@ -220,9 +226,11 @@ class LoadedRun:
             name=name,
             middle_s=length_s or self.config.audio.clip_s,
             start_s=start_s,
+            accept_damaged=True,
         )
         # The corpus holds 16 bits, so that is what the network was trained on.
-        return Excerpt(name, quantise(decoded.wave), decoded.start_s, decoded.duration_s)
+        samples = quantise(decoded.wave)
+        return Excerpt(name, samples, decoded.start_s, decoded.duration_s, warning=decoded.warning)
 
     def predict(self, excerpts: list[Excerpt]) -> list[Prediction]:
         """The prediction for each excerpt, their segments together in batches."""
@@ -253,6 +261,7 @@ class LoadedRun:
                 temperature=self.calibration.temperature,
                 image=excerpt.image,
                 medium=self.medium,
+                warning=excerpt.warning,
             )
             for k, excerpt in enumerate(excerpts)
         ]

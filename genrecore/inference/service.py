@@ -38,9 +38,10 @@ from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.loaded import FILES
 from genrecore.training import hardware
-from genrecore.words import listed
+from genrecore.words import listed, thousands
 
-_LONGEST_S = 1200.0  # of any file, and so of what can be asked for
+_LATEST_S = 1e6  # eleven days: where an excerpt can begin
+_LONGEST_S = 1200.0  # of an excerpt: it is in memory as a whole
 _IN_MEMORY = 2**23  # bytes of an upload; a longer one lies on the disk while it is classified
 _DRAINED = 2**24  # bytes read and dropped, so that who sends too much still hears why
 _LONGEST_NAME = 200
@@ -50,13 +51,13 @@ _GRACE_S = 5.0
 _MOST_ARRIVING = 256  # uploads at once; with more, the slowest is ended
 _MOST_FILES_OF_BYTES = 20  # the largest uploads of a client within a minute
 
-Seconds = Annotated[float | None, Query(ge=0, le=_LONGEST_S, allow_inf_nan=False)]
+Seconds = Annotated[float | None, Query(ge=0, le=_LATEST_S, allow_inf_nan=False)]
 AtLeastASecond = Annotated[float | None, Query(ge=1, le=_LONGEST_S, allow_inf_nan=False)]
 Token = Annotated[
     HTTPAuthorizationCredentials | None, Depends(HTTPBearer(scheme_name="token", auto_error=False))
 ]
 _EXPECTED = {
-    "start_s": f"a number of seconds from 0 to {_LONGEST_S:g}",
+    "start_s": f"a number of seconds from 0 to {thousands(_LATEST_S)}",
     "length_s": f"a number of seconds from 1 to {_LONGEST_S:g}",
     "doubts": "true or false",
 }
@@ -217,15 +218,16 @@ def _response_model(ensemble: Ensemble) -> type[BaseModel]:
         "name": str, "run": str, "genre": genre, "proba": proba, "uncalibrated": proba,
         "temperature": float,
     }  # fmt: skip
+    warning: Any = {}
     if ensemble.loaded[0].medium == "wave":
-        fields |= {"duration_s": float, "start_s": float, "judged_s": float}
+        warning = {"warning": str}
+        fields |= {"duration_s": float, "start_s": float, "judged_s": float, **warning}
     if len(ensemble.loaded) == 1:
         return create_model("Prediction", **fields, doubts=doubts)
     runs: Any = list[create_model("Prediction", **fields)]  # type: ignore[misc]
     average = {"genre": genre, "proba": proba} if ensemble.genres else {}
-    return create_model(
-        "EnsemblePrediction", name=str, agreement=str, runs=runs, **average, doubts=doubts
-    )
+    fields = {"name": str, "agreement": str, "runs": runs, **warning, **average}
+    return create_model("EnsemblePrediction", **fields, doubts=doubts)
 
 
 class _Service:

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from genrecore.audio.containers import Prefixed
-from genrecore.audio.decode import decode, digest, inspect, outline, to_wav_bytes
+from genrecore.audio.decode import decode, digest, inspect, outline, stream, to_wav_bytes
 from genrecore.errors import AudioError
 
 RATE_HZ = 22_050
@@ -164,14 +164,13 @@ def forged_mp3(tmp_path: Path) -> bytes:
 
 @pytest.mark.parametrize("forge", [forged_wav, forged_flac, forged_aiff, forged_mp3])
 @pytest.mark.parametrize("middle_s", [None, 1.0])
-@pytest.mark.parametrize("most_s", [1200.0, None])
 def test_a_forged_frame_count_costs_a_sentence_and_no_memory(
-    tmp_path: Path, forge, middle_s: float | None, most_s: float | None
+    tmp_path: Path, forge, middle_s: float | None
 ) -> None:
     content = forge(tmp_path)
     tracemalloc.start()
     with pytest.raises(AudioError, match=r"header is wrong|truncated"):
-        decode(content, RATE_HZ, middle_s=middle_s, most_s=most_s)
+        decode(content, RATE_HZ, middle_s=middle_s)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20e6  # bytes; the blocks and a few seconds of wave
@@ -254,6 +253,55 @@ def test_an_mp3_with_garbage_in_the_middle_is_called_damaged(tmp_path: Path) -> 
     for content_now in (bytes(content), without_info_frame(bytes(content))):
         with pytest.raises(AudioError, match=r"truncated|damaged"):
             decode(content_now, RATE_HZ)
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "au", "aiff", "mp3"])
+@pytest.mark.parametrize("middle_s", [None, 1.0])
+def test_of_half_a_file_what_is_there_can_be_taken_with_a_warning(
+    tmp_path: Path, extension: str, middle_s: float | None
+) -> None:
+    path = write(tmp_path / f"half.{extension}", noise(6.0), 44_100)
+    whole = decode(path, RATE_HZ)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    half = decode(path, RATE_HZ, middle_s=middle_s, accept_damaged=True)
+    assert whole.warning == ""
+    assert half.warning.startswith(f"half.{extension} is ")
+    assert 2.5 < half.duration_s < 3.2
+    assert len(half.wave) == round((middle_s or half.duration_s) * RATE_HZ)
+    start = round(half.start_s * RATE_HZ)
+    inside = slice(500, -500)  # a resampler's edges
+    np.testing.assert_allclose(
+        half.wave[inside], whole.wave[start : start + len(half.wave)][inside], atol=2e-3
+    )
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100])
+def test_the_blocks_of_a_stream_are_the_whole_wave(
+    tmp_path: Path, extension: str, rate_hz: int
+) -> None:
+    path = write(tmp_path / f"a.{extension}", noise(14.0), 44_100)
+    expected = decode(path, rate_hz)
+    with stream(path, rate_hz) as opened:
+        assert (opened.source_rate_hz, opened.n_channels, opened.announced_s) == (44_100, 2, 14.0)
+        blocks = list(opened.blocks())
+        assert (opened.duration_s, opened.warning) == (14.0, "")
+    assert len(blocks) > 1
+    assert {block.dtype for block in blocks} == {np.dtype(np.float32)}
+    # The resampler's count may be off by a rounding.
+    np.testing.assert_array_equal(np.concatenate(blocks)[: len(expected.wave) - 1],
+                                  expected.wave[:-1])  # fmt: skip
+
+
+def test_a_stream_of_a_damaged_file_ends_with_a_warning_or_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "half.mp3", noise(6.0), 44_100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with stream(path, RATE_HZ, accept_damaged=True) as opened:
+        n = sum(len(block) for block in opened.blocks())
+        assert opened.warning.startswith("half.mp3 is truncated")
+        assert n / RATE_HZ == pytest.approx(opened.duration_s, abs=1e-3)
+    with stream(path, RATE_HZ) as opened, pytest.raises(AudioError, match=r"^half\.mp3 is trunc"):
+        list(opened.blocks())
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3"])

@@ -175,7 +175,7 @@ def test_a_forged_length_costs_a_sentence_and_no_memory() -> None:
         content[box + where : box + where + 4] = b"\x7f\xff\xff\xff"
     tracemalloc.start()
     with pytest.raises(AudioError, match=r"header is wrong|truncated|damaged"):
-        decode(bytes(content), RATE_HZ, most_s=None)
+        decode(bytes(content), RATE_HZ)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20e6  # bytes, as for the other formats

@@ -169,7 +169,7 @@ def test_bad_uploads_get_a_code_and_a_sentence(
     ("parameters", "sentence"),
     [
         ({"start_s": "nan"}, "start_s is 'nan'"),
-        ({"start_s": "-1"}, "from 0 to 1200"),
+        ({"start_s": "-1"}, "from 0 to 1,000,000"),
         ({"length_s": "0"}, "from 1 to 1200"),
         ({"length_s": "long"}, "length_s is 'long'"),
         ({"length_s": "1e999"}, "length_s"),

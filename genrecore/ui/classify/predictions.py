@@ -176,7 +176,7 @@ def song(classified: ClassifiedClip) -> Song:
 def _whole(opened: OpenedRuns, clip: InputClip, rate_hz: int, classified_s: float) -> Song:
     """All of a recording, with the runs' predictions unless `classified_s` is 0."""
     if not classified_s:
-        decoded = decode.decode(clip.path, rate_hz, name=clip.name)
+        decoded = decode.decode(clip.path, rate_hz, name=clip.name, accept_damaged=True)
         return Song(SoundExcerpt(clip.name, clip.genre, decoded.wave, rate_hz), ())
     result = opened.ensemble.classify(clip.path, clip.name, 0.0, classified_s)
     longest = max(result.predictions, key=lambda prediction: len(prediction.wave))

@@ -151,6 +151,8 @@ def _show(classified: ClassifiedClip) -> None:
     clip, longest = classified.clip, classified.longest
     label = f" · labelled {plain(clip.genre)}" if clip.genre else ""
     st.markdown(f":gray[{plain(clip.name)}{label}]")
+    if classified.result.warning:
+        st.warning(plain(classified.result.warning), icon=":material/warning:")
     doubts_above = st.container(gap="small")  # they stand first and take longest
     _headline(classified)
     if longest.image is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,11 +70,16 @@ def cut(
     name = source.name
     if start_s is not None and (start_s > 0.0 or length_s < duration_s(source)):
         name += f", seconds {start_s:.1f} to {start_s + length_s:.1f},"
-    # A dataset's clips are of any length; an upload has the decoder's usual limits.
-    is_path = isinstance(source.content, str)
-    limits: dict[str, Any] = {"least_s": 0.0, "most_s": None} if is_path else {}
+    # A dataset's clips are of any length; an upload lasts as long as training asks for at least.
+    least_s = 0.0 if isinstance(source.content, str) else 1.0
     decoded = decode.decode(
-        source.content, sample_rate_hz, name=name, start_s=start_s, middle_s=length_s, **limits
+        source.content,
+        sample_rate_hz,
+        name=name,
+        start_s=start_s,
+        middle_s=length_s,
+        least_s=least_s,
+        accept_damaged=True,
     )
     return SoundExcerpt(
         source.name, source.genre, decoded.wave, sample_rate_hz, decoded.start_s, decoded.duration_s
