@@ -103,7 +103,7 @@ def decode(
         # Where seeking is exact and cheap the rest is skipped; elsewhere it is decoded and dropped.
         seeks = file.format in _SEEKS
         if file.format == "FLAC":  # the others that seek were measured against the file's size
-            seeks = _check_end(file, label, fault)
+            _check_end(file, label)
         while True:
             first, n_wanted = _excerpt(label, n_frames, rate_hz, middle_s, start_s)
             end = first + n_wanted
@@ -488,19 +488,17 @@ def _check_length(
         )
 
 
-def _check_end(file: SoundFile, label: str, fault: Callable[[str], None]) -> bool:
-    """Whether a file's last frame, by its own count, can be read."""
+def _check_end(file: SoundFile, label: str) -> None:
+    """Refuses a file whose last frame, by its own count, cannot be read."""
     with contextlib.suppress(soundfile.SoundFileError):
         file.seek(file.frames - 1)
         if len(file.read(out=np.empty((1, file.channels), np.float32), always_2d=True)):
-            return True
+            return
     seconds = file.frames / file.samplerate
-    fault(
+    raise AudioError(
         f"{label} is truncated or its header is wrong: it announces {_spoken(seconds)} of audio, "
         "but its end cannot be read."
     )
-    file.seek(0)
-    return False
 
 
 def _too_short(label: str, seconds: float, least_s: float) -> str:

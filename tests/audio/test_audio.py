@@ -255,24 +255,21 @@ def test_an_mp3_with_garbage_in_the_middle_is_called_damaged(tmp_path: Path) -> 
             decode(content_now, RATE_HZ)
 
 
-@pytest.mark.parametrize("extension", ["wav", "flac", "au", "aiff", "mp3"])
+@pytest.mark.parametrize("extension", ["wav", "au", "aiff", "mp3"])
 @pytest.mark.parametrize("middle_s", [None, 1.0])
 def test_of_half_a_file_what_is_there_can_be_taken_with_a_warning(
     tmp_path: Path, extension: str, middle_s: float | None
 ) -> None:
     path = write(tmp_path / f"half.{extension}", noise(6.0), 44_100)
-    whole = decode(path, RATE_HZ)
+    whole = decode(path, 44_100)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    half = decode(path, RATE_HZ, middle_s=middle_s, accept_damaged=True)
+    half = decode(path, 44_100, middle_s=middle_s, accept_damaged=True)
     assert whole.warning == ""
     assert half.warning.startswith(f"half.{extension} is ")
     assert 2.5 < half.duration_s < 3.2
-    assert len(half.wave) == round((middle_s or half.duration_s) * RATE_HZ)
-    start = round(half.start_s * RATE_HZ)
-    inside = slice(500, -500)  # a resampler's edges
-    np.testing.assert_allclose(
-        half.wave[inside], whole.wave[start : start + len(half.wave)][inside], atol=2e-3
-    )
+    assert len(half.wave) == round((middle_s or half.duration_s) * 44_100)
+    start = round(half.start_s * 44_100)
+    np.testing.assert_array_equal(half.wave, whole.wave[start : start + len(half.wave)])
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])

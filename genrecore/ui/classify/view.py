@@ -83,6 +83,8 @@ def _pick(clips: Mapping[str, InputClip], results: Sequence[SilentResult]) -> st
         row["Doubts"] = ", ".join(TITLES[kind] for kind in kinds if kind != HELD_OUT) or None
         if first.duration_s:
             row["Length"] = words.seconds(first.duration_s)
+        if any(each.warning for each, _ in results):
+            row["Damage"] = result.warning or None
         rows.append(row)
     table = pd.DataFrame(rows)
     columns = [name for name in table.columns if name != "clip_id"]
