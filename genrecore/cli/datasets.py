@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,6 +49,8 @@ DatasetSetOption = Annotated[
     ),
 ]
 SampleRateOption = Annotated[int, Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")]
+LeaveOutOption = Annotated[str, Option(help="Genres whose clips are not used: Rock, Folk.")]
+MergeOption = Annotated[str, Option(help="Genres made one: Vocal = Pop, Folk; Beats = …")]
 ClipLengthOption = Annotated[float, Option(help="Seconds to take from the middle of each clip.")]
 
 
@@ -89,6 +92,12 @@ def _config(
     return with_values(RunConfig(dataset=with_remembered_folder(Part(name=name))), values)
 
 
+def _genres(leave_out: str, merge: str) -> dict[str, Any]:
+    """What was asked for, by dotted field."""
+    values = {"genres.leave_out": leave_out, "genres.merge": merge}
+    return {dotted: text for dotted, text in values.items() if text}
+
+
 @group.command("prepare")
 def prepare(
     name: NameArgument,
@@ -96,37 +105,50 @@ def prepare(
     set_: DatasetSetOption = None,
     sample_rate_hz: SampleRateOption = 22_050,
     clip_s: ClipLengthOption = 30.0,
+    leave_out: LeaveOutOption = "",
+    merge: MergeOption = "",
     background: BackgroundOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read a dataset and decode its audio, so that training starts at once. Unusable files are
-    named with their reason and left out. The folder is remembered for the next time."""
+    named with their reason and left out; genres too small for training, or that look alike, are
+    named too. The folder is remembered for the next time."""
+    from genrecore.data import genres
     from genrecore.data import prepare as preparation
 
-    config = _config(name, folder, set_, sample_rate_hz, clip_s)
+    chosen = _genres(leave_out, merge)
+    config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     dataset = DATASETS.choose(name, config.dataset.options)
     if background:
         arguments = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
         arguments += ["--clip-s", f"{clip_s:g}"]
         arguments += ["--folder", str(folder.expanduser().absolute())] if folder else []
         arguments += [argument for item in set_ or [] for argument in ("--set", item)]
+        for flag, text in (("--leave-out", leave_out), ("--merge", merge)):
+            arguments += [flag, text] if text else []
         task = start_task(arguments, f"Preparing {name}")
         facts = {"task": task.task_id, "folder": task.folder}
         answer(as_json, facts, f"Started as task {task.task_id}.")
         return
     with reporting(quiet=as_json) as report:
-        prepared = preparation.decode(config, report)
+        prepared = preparation.decode(config, report, least_per_genre=1)
     if dataset.facts.needs_folder:
         remember(name, dataset.options.model_dump(mode="json", exclude_defaults=True))
     keep_dataset(store_dir(), config.dataset)
     facts = plain(preparation.summary(prepared))
+    alike = genres.look_alikes(facts["clips_per_genre"])
+    facts["look_alikes"] = alike
+    facts["merge"] = genres.merge_of(alike, config.genres.merge)
     cached_results.keep("prepare", config, facts)
     minutes = f"{facts['minutes']} minutes, " if facts["minutes"] is not None else ""
     sentences = [
         f"{name}: {facts['n_clips']} clips of {len(facts['clips_per_genre'])} genres, {minutes}"
         f"{facts['n_artists']} known artists.",
         *(f"Left out {skipped['clip_id']}: {skipped['reason']}" for skipped in facts["skipped"]),
+        *facts["notes"],
     ]
+    if alike:
+        sentences.append(f"To merge them, here and in training: --merge {quote(facts['merge'])}")
     answer(as_json, {"dataset": name, **facts}, "\n".join(sentences))
 
 
@@ -144,6 +166,8 @@ def audit_dataset(
     set_: DatasetSetOption = None,
     sample_rate_hz: SampleRateOption = 22_050,
     clip_s: ClipLengthOption = 30.0,
+    leave_out: LeaveOutOption = "",
+    merge: MergeOption = "",
     headers: Annotated[bool, switch("headers", "Also read the sample rate of every file.")] = False,
     table_only: Annotated[
         bool, switch("table-only", "Use the clip table only; decode nothing.")
@@ -153,7 +177,8 @@ def audit_dataset(
 ) -> None:
     """Find faults, exact copies and near-duplicates in a dataset, and what crosses a split of it.
     The exit code is 0 whatever is found."""
-    chosen = {"fold": fold, "split_seed": split_seed} | ({"split": split} if split else {})
+    chosen = _genres(leave_out, merge) | {"fold": fold, "split_seed": split_seed}
+    chosen |= {"split": split} if split else {}
     config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     with reporting(quiet=as_json) as report:
         clips = datasets.load(name, config.dataset.options, report)
@@ -179,7 +204,7 @@ def _audited(
     from genrecore.data import genres, splits
     from genrecore.data.prepare import build_corpus
 
-    left_out = clips.attrs.get("left_out", [])
+    remarks = {name: clips.attrs.get(name, []) for name in ("left_out", "notes")}
     clips, _ = genres.apply(clips, config.genres.leave_out, config.genres.merge)
     is_audio = set(clips["medium"]) == {"audio"}
     corpus = None if table_only else build_corpus(clips, config, report)
@@ -189,7 +214,7 @@ def _audited(
     if with_split:
         chosen = config.split.choose_from(splits.SPLITS)
         clips = splits.apply(clips, chosen, config.split_seed, config.fold)
-    clips.attrs["left_out"] = left_out
+    clips.attrs |= remarks
     return audit(clips, corpus, report, headers=headers and is_audio)
 
 

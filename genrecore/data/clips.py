@@ -62,11 +62,10 @@ LEAST_PER_GENRE = 3
 """Clips that a genre needs: one for training, one for validation, one for the test."""
 
 
-def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GENRE) -> None:
-    """Refuses a table that no classifier can learn from.
+def check_table(clips: pd.DataFrame, dataset: str) -> None:
+    """Refuses a table from which no genres left out or merged make one to learn from.
 
     Raises:
-        UnfitGenresError: Genres with fewer than `least_per_genre` clips, or too many genres.
         GenrecoreError: No clips, one genre only, or a clip_id that occurs twice.
     """
     if clips.empty:
@@ -80,6 +79,17 @@ def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GE
             f"The dataset {dataset} has one genre only ({counts.index[0]}); "
             "a classifier needs at least two."
         )
+
+
+def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GENRE) -> None:
+    """Refuses a table that no classifier can learn from, once genres are left out and merged.
+
+    Raises:
+        UnfitGenresError: Genres with fewer than `least_per_genre` clips, or too many genres.
+        GenrecoreError: As `check_table`.
+    """
+    check_table(clips, dataset)
+    counts = clips["genre"].value_counts()
     if len(counts) > MOST_GENRES:
         raise UnfitGenresError(
             f"The dataset {dataset} has {len(counts)} genres; a run takes at most {MOST_GENRES}. "

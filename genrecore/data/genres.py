@@ -2,22 +2,26 @@
 
 Both are written as in a form: `Rock, Folk` leaves two genres out; `Vocal = Pop, Folk; Beats =
 Hip-Hop, Electronic` merges four into two. A name that holds a comma, a semicolon, an equals sign or
-a quote stands in double quotes, with quotes in it doubled.
+a quote, or begins or ends with a space, stands in double quotes, with quotes in it doubled. Names
+compare in Unicode's composed form (NFC), whatever the disk's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from genrecore import words
-from genrecore.data.clips import genres_of
+from genrecore.data.folders import is_of_system
 from genrecore.errors import UsageError
 from genrecore.words import plural
 
 _SPECIAL = frozenset(',;="')
+_UNSAID = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd", "Pc"})
 _NAME = r'\s*(?:"(?:[^"]|"")*"\s*|[^\s",;=][^",;=]*)'
 _NAMES = rf"{_NAME}(?:,{_NAME})*"
 _MERGE = rf"({_NAME})=({_NAMES})"
@@ -32,7 +36,8 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
 
     Args:
         clips: A clip table (`genrecore.data.clips`).
-        leave_out: Genres whose clips go, with commas between.
+        leave_out: Genres whose clips go, with commas between; folders of systems (`@eaDir`), which
+            no dataset takes for genres, may be among them.
         merge: `New = Old, Other; …`; a new name may be that of a genre it merges.
 
     Raises:
@@ -42,11 +47,12 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
     gone, merges = parse_leave_out(leave_out), parse_merge(merge)
     if not gone and not merges:
         return clips, []
-    genres = genres_of(clips)
+    names = clips["genre"].map(composed, na_action="ignore")
+    genres, numbers = sorted(names.dropna().unique()), names.value_counts()
+    gone = [name for name in gone if name in genres or not is_of_system(name)]
     merged = {old: new for new, olds in merges.items() for old in olds}
     _check(genres, gone, merges, merged)
 
-    numbers = clips["genre"].value_counts()
     notes = []
     if gone:
         n_gone = sum(int(numbers[genre]) for genre in gone)
@@ -60,10 +66,84 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
         f"({plural(sum(int(numbers[old]) for old in olds), 'clip')})."
         for new, olds in merges.items()
     ]
-    table = clips[~clips["genre"].isin(gone)]
-    genre = table["genre"].map(lambda name: merged.get(name, name)).astype("string")
+    table = clips[~names.isin(gone)]
+    genre = names[table.index].map(lambda name: merged.get(name, name)).astype("string")
     table = table.assign(genre=genre).sort_values(["genre", "clip_id"], ignore_index=True)
     return table, notes
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): é as one character, as most disks and people write
+    it."""
+    return unicodedata.normalize("NFC", name)
+
+
+def with_composed_names(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clip table with the genres' names composed; `attrs["notes"]` names those that were there
+    in two forms, which look the same and are one genre now."""
+    names = clips["genre"].map(composed, na_action="ignore").astype("string")
+    if names.equals(clips["genre"]):
+        return clips
+    before, after = sorted(clips["genre"].dropna().unique()), Counter[str]()
+    after.update(map(composed, before))
+    double = [name for name, n in after.items() if n > 1]
+    table = clips.assign(genre=names).sort_values(["genre", "clip_id"], ignore_index=True)
+    if double:
+        note = (
+            f"{words.listed(double)}: the same name in two forms of Unicode (composed and "
+            "decomposed), which count as one genre."
+        )
+        table.attrs["notes"] = [*clips.attrs.get("notes", []), note]
+    return table
+
+
+def counted(clips: pd.DataFrame) -> dict[str, int]:
+    """Numbers of clips by genre."""
+    return {str(genre): int(n) for genre, n in clips["genre"].value_counts().items()}
+
+
+def look_alikes(genres: Mapping[str, int]) -> list[list[str]]:
+    """Groups of genres that only case, spaces, hyphens, underscores or forms of Unicode tell apart,
+    each with the most frequent spelling first.
+
+    Args:
+        genres: Numbers of clips by genre, as `counted` gives them.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(genres, key=lambda name: (-genres[name], name != name.strip(), name)):
+        groups.setdefault(_look(name), []).append(name)
+    return sorted(group for group in groups.values() if len(group) > 1)
+
+
+def _look(name: str) -> str:
+    """What is alike of names that look alike: letters, digits and signs in small letters."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    # Separators, control and invisible characters, dashes and connectors say nothing.
+    kept = (c for c in text if unicodedata.category(c) not in _UNSAID)
+    return "".join(kept) or text
+
+
+def look_alike_sentence(group: Sequence[str], counts: Mapping[str, int]) -> str:
+    """That a group of `look_alikes` may be one genre."""
+    named = [f"{name!r} ({plural(counts[name], 'clip')})" for name in group]
+    return (
+        f"{words.listed(named)} differ in case, spaces or hyphens only and count as "
+        f"{len(group)} genres; merge them if they are one."
+    )
+
+
+def merge_of(groups: Sequence[Sequence[str]], merge: str = "") -> str:
+    """The text that also merges each group under its first name, without spaces at its ends.
+
+    Args:
+        groups: As `look_alikes` finds them in clips on which `merge` was applied.
+        merge: What is merged already.
+    """
+    merges = parse_merge(merge)
+    for group in groups:
+        olds = [old for name in group for old in merges.pop(name, [name])]
+        merges[group[0].strip() or group[0]] = olds
+    return _merge_text(merges)
 
 
 def fewer(clips: pd.DataFrame, n: int) -> pd.DataFrame:
@@ -90,11 +170,14 @@ def canonical(leave_out: str, merge: str) -> tuple[str, str]:
         UsageError: A text that cannot be read, or a genre named twice.
     """
     gone, merges = parse_leave_out(leave_out), parse_merge(merge)
-    parts = [
+    return ", ".join(_quoted(genre) for genre in sorted(gone)), _merge_text(merges)
+
+
+def _merge_text(merges: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(
         f"{_quoted(new)} = {', '.join(_quoted(old) for old in sorted(olds))}"
         for new, olds in sorted(merges.items())
-    ]
-    return ", ".join(_quoted(genre) for genre in sorted(gone)), "; ".join(parts)
+    )
 
 
 def also_left_out(leave_out: str, genres: Sequence[str]) -> str:
@@ -152,10 +235,8 @@ def parse_merge(text: str) -> dict[str, list[str]]:
 
 def _names(text: str) -> list[str]:
     """The names in a text of names and commas, without their quotes."""
-    names = [name.strip() for name in re.findall(_NAME, text)]
-    return [
-        name[1:-1].replace('""', '"').strip() if name.startswith('"') else name for name in names
-    ]
+    names = [composed(name.strip()) for name in re.findall(_NAME, text)]
+    return [name[1:-1].replace('""', '"') if name.startswith('"') else name for name in names]
 
 
 def _check(
@@ -166,7 +247,7 @@ def _check(
         if unknown:
             raise UsageError(
                 f"The genre {unknown[0]!r}, to be {change}, is not in the dataset; "
-                f"there are: {', '.join(genres)}."
+                f"there are: {', '.join(map(_quoted, genres))}."
             )
     both = [name for name in gone if name in merged]
     if both:
@@ -192,7 +273,7 @@ def _refuse_twice(names: list[str], change: str) -> None:
 
 
 def _quoted(name: str) -> str:
-    if _SPECIAL.isdisjoint(name):
+    if _SPECIAL.isdisjoint(name) and name == name.strip():
         return name
     doubled = name.replace('"', '""')
     return f'"{doubled}"'

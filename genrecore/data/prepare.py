@@ -9,8 +9,8 @@ import pandas as pd
 
 from genrecore.config.run import RunConfig
 from genrecore.data import corpus, corpus_arrays, corpus_images, datasets, genres, splits
-from genrecore.data.audit import Audit, audit
-from genrecore.data.clips import UnfitGenresError, check, genres_of
+from genrecore.data.audit import Audit, audit, copies, sound
+from genrecore.data.clips import LEAST_PER_GENRE, UnfitGenresError, check, genres_of
 from genrecore.data.corpus import Corpus
 from genrecore.data.datasets import reading
 from genrecore.errors import GenrecoreError
@@ -33,8 +33,16 @@ class Prepared:
         return genres_of(self.clips)
 
 
-def decode(config: RunConfig, report: Report = silent) -> Prepared:
+def decode(
+    config: RunConfig, report: Report = silent, least_per_genre: int = LEAST_PER_GENRE
+) -> Prepared:
     """The dataset's readable clips and their corpus; no split yet.
+
+    Args:
+        config: The configuration.
+        report: Called as `report(phase, done, total)`.
+        least_per_genre: Clips that every genre needs; 1 decodes what a run has to leave out or
+            merge.
 
     Raises:
         GenrecoreError: The dataset is not there, or too little of it can be read.
@@ -43,7 +51,7 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     loaded = datasets.load(name, config.dataset.options, report)
     left_out = list(loaded.attrs.get("left_out", []))
     notes = list(loaded.attrs.get("notes", []))
-    table, changes = taking_part(loaded, config)
+    table, changes = taking_part(loaded, config, least_per_genre)
     notes += changes
     built = build_corpus(table, config, report)
     skipped = left_out + built.skipped
@@ -54,18 +62,22 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
             f"{'is' if n == 1 else 'are'} left out; "
             f"the first is {first['clip_id']}: {first['reason']}"
         )
-    return Prepared(usable(table, built, config), built, skipped, notes)
+    return Prepared(usable(table, built, config, least_per_genre), built, skipped, notes)
 
 
-def taking_part(clips: pd.DataFrame, config: RunConfig) -> tuple[pd.DataFrame, list[str]]:
+def taking_part(
+    clips: pd.DataFrame, config: RunConfig, least_per_genre: int = LEAST_PER_GENRE
+) -> tuple[pd.DataFrame, list[str]]:
     """The clips of a dataset that a run decodes, and sentences about what it changes: genres left
-    out and merged, fewer clips in a rehearsal.
+    out and merged, fewer clips in a rehearsal; and about genres that look alike.
 
     Raises:
         GenrecoreError: Genres that do not exist or are too small, or no split for a rehearsal.
     """
     table, notes = genres.apply(clips, config.genres.leave_out, config.genres.merge)
-    check(table, config.dataset.name)
+    check(table, config.dataset.name, least_per_genre)
+    counts = genres.counted(table)
+    notes += [genres.look_alike_sentence(group, counts) for group in genres.look_alikes(counts)]
     if config.rehearsal:
         whole = _split(table, config)
         table = genres.fewer(whole, config.rehearsal)
@@ -73,7 +85,9 @@ def taking_part(clips: pd.DataFrame, config: RunConfig) -> tuple[pd.DataFrame, l
     return table, notes
 
 
-def usable(clips: pd.DataFrame, built: Corpus, config: RunConfig) -> pd.DataFrame:
+def usable(
+    clips: pd.DataFrame, built: Corpus, config: RunConfig, least_per_genre: int = LEAST_PER_GENRE
+) -> pd.DataFrame:
     """The clips that a corpus holds.
 
     Raises:
@@ -87,7 +101,7 @@ def usable(clips: pd.DataFrame, built: Corpus, config: RunConfig) -> pd.DataFram
             f"None of the {thousands(len(clips))} clips of {name} can be used; the first is "
             f"{first['clip_id']}: {first['reason']}"
         )
-    check(readable, name)
+    check(readable, name, least_per_genre)
     return readable
 
 
@@ -157,8 +171,33 @@ def audited(prepared: Prepared, report: Report = silent) -> Audit:
     return audit(clips, prepared.corpus, report)
 
 
+def with_digests(prepared: Prepared, clip_s: float, report: Report = silent) -> pd.DataFrame:
+    """The clips with the columns `content`, a digest of each one's file, and `decoded`, a digest of
+    its samples, pixels or numbers as a run is given them, missing where there is none.
+
+    Args:
+        prepared: Clips and corpus.
+        clip_s: Seconds taken from the middle of each clip of audio.
+        report: Called as `report(phase, done, total)`.
+    """
+    clips, built = prepared.clips, prepared.corpus
+    if built.medium == "audio":
+        measured = sound.measure(built, report).table.set_index("clip_id")["digest"]
+        decoded = f"{built.sample_rate_hz} {clip_s:g} " + measured.astype("string")
+    else:
+        index = built.index
+        spans = zip(index["start"], index["n_samples"], strict=True)
+        digests = [copies.digest(built.values[start : start + n]) for start, n in spans]
+        decoded = pd.Series(digests, index["clip_id"], dtype="string")
+    files = pd.Series(corpus.content_digests(clips, report), clips.index, dtype="string")
+    is_file = (built.medium != "table") & files.str.fullmatch("[0-9a-f]{32}")  # a table is of all
+    return clips.assign(
+        content=files.where(is_file), decoded=decoded.reindex(clips["clip_id"]).to_numpy()
+    ).astype({"decoded": "string"})
+
+
 def summary(prepared: Prepared) -> dict[str, Any]:
-    """Counts of clips, genres, artists and minutes, and what was left out."""
+    """Counts of clips, genres, artists and minutes, what was left out, and sentences to read."""
     rate = prepared.corpus.sample_rate_hz
     return {
         "n_clips": len(prepared.clips),
@@ -168,4 +207,5 @@ def summary(prepared: Prepared) -> dict[str, Any]:
         if rate
         else None,  # images and rows have no length
         "skipped": prepared.skipped,
+        "notes": prepared.notes,
     }

@@ -10,7 +10,8 @@
 | `status.json` | state, reason, phase, progress, heartbeat, process (`Status`) |
 | `history.jsonl` | one line an epoch |
 | `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
-| `clips.parquet` | the clip table with the split it was trained on |
+| `clips.parquet` | the clip table with the split it was trained on, and digests of each clip's |
+| | content: of its file (`content`) and of what the run was given of it (`decoded`) |
 | `predictions.parquet` | `clip_id, split, genre, p_<genre>…` of validation and test, chosen epoch |
 | `segments.parquet` | `clip_id, split, genre, start_s, p_<genre>…` |
 | `weights.safetensors` | the classifier at the chosen epoch; `last.safetensors` at the last |

@@ -28,7 +28,7 @@ MOST_GENRES = 256
 TABLES = ("clips.parquet", "predictions.parquet", "segments.parquet")
 _MAGIC = b"PAR1"
 _ENDS = 12  # bytes: the mark, the length of the footer, the mark again
-_MAY_BE_UNKNOWN = ("path", "medium", "artist", "album")  # texts of clips
+_MAY_BE_UNKNOWN = ("path", "medium", "artist", "album", "content", "decoded")  # texts of clips
 
 
 def look_at_table(path: str | Path) -> None:

@@ -155,15 +155,36 @@ class Check:
 
     @property
     def cautions(self) -> list[Caution]:
+        if self.problem:
+            return []
+        groups, counts = self._look_alikes
         return [
+            Caution(
+                genres.look_alike_sentence(group, counts), self._that_work([self._merged([group])])
+            )
+            for group in groups
+        ] + [
             Caution(
                 need.sentence,
                 self._that_work([Remedy(need.sentence_of_changes, need.changes)])
                 if need.changes
                 else [],
             )
-            for need in ([] if self.problem else self._unmet)
+            for need in self._unmet
         ]
+
+    @cached_property
+    def _look_alikes(self) -> tuple[list[list[str]], Mapping[str, int]]:
+        """As `genres.look_alikes`, and the numbers of clips."""
+        table = _clips(self._data).table if self._data else None
+        counts = {} if table is None else genres.counted(table)
+        return genres.look_alikes(counts), counts
+
+    def _merged(self, groups: Sequence[Sequence[str]]) -> Remedy:
+        """Each group made one genre."""
+        names = "; ".join(listed(list(map(repr, group))) for group in groups)
+        merge = genres.merge_of(groups, self.config.genres.merge)
+        return Remedy(f"Merge {names}.", {"genres.merge": merge})
 
     @cached_property
     def _unmet(self) -> Sequence[Unmet]:
@@ -203,6 +224,8 @@ class Check:
 
     def _remedies(self) -> Iterator[Remedy]:
         split, best, config = self.split, self.best_split, self.config
+        if groups := self._look_alikes[0]:
+            yield self._merged(groups)
         if best and best.outcome != "crosses":
             yield Remedy(best.sentence, best.changes)
         if split and split.outcome == "crosses":

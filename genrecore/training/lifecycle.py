@@ -146,7 +146,8 @@ def _prepared(run: Run, progress: RunProgress) -> Prepared:
     """
     config = run.config
     prepared = prepare.with_split(prepare.decode(config, progress.report), config)
-    write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
+    clips = prepare.with_digests(prepared, config.audio.clip_s, progress.report)
+    write_bytes(run.folder / "clips.parquet", clips.to_parquet(index=False))
     audit = prepare.audited(prepared, progress.report)
     write_json(run.folder / "audit.json", audit.as_dict())
     if audit.refused and not config.allow_leaks:

@@ -219,7 +219,8 @@ def test_genres_are_folders_and_names_may_hold_anything(own: Path) -> None:
     assert "two\nlines/sub folder/b.WAV" in table["clip_id"].tolist()
     assert all(row.path == f"{own}/{row.clip_id}" for row in table.itertuples())
     assert table["duration_s"].tolist() == [4_411 / 22_050] * 9
-    assert (table.attrs["left_out"], table.attrs["notes"]) == ([], [])
+    assert table.attrs["left_out"] == []
+    assert table.attrs["notes"] == ["2 hidden or system entries ignored: __MACOSX and .hidden.wav."]
 
 
 def test_links_that_lead_in_circles_or_nowhere_end(own: Path) -> None:
@@ -251,12 +252,12 @@ def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
 def test_what_is_no_clip_of_a_genre_is_reported(own: Path) -> None:
     silent_wav(own / "loose.wav")
     (own / "two\nlines" / "notes.txt").write_text("")
-    (own / "two\nlines" / "song.wma").write_text("")
+    (own / "two\nlines" / "song.mid").write_text("")
     table = datasets.load("folder", {"folder": str(own)})
     assert len(table) == 9
-    assert [note.split(";")[0] for note in table.attrs["notes"]] == [
-        "1 file outside every genre folder left out",
-        "2 files of other kinds ignored",
+    assert table.attrs["notes"] == [
+        "1 file outside every genre folder left out; the first is 'loose.wav'.",
+        "2 files of other kinds ignored: 1 .mid and 1 .txt.",
     ]
 
 

@@ -51,6 +51,7 @@ def audit(
         Finding("left_out", "note", str(item["reason"]), str(item["clip_id"]))
         for item in clips.attrs.get("left_out", [])
     ]
+    findings += [Finding("remark", "note", str(note)) for note in clips.attrs.get("notes", [])]
     skipped = {item["clip_id"]: item["reason"] for item in corpus.skipped} if corpus else {}
     findings += [_unusable(clip_id, reason) for clip_id, reason in skipped.items()]
     if headers:

@@ -31,6 +31,7 @@ KINDS = {
     "constant_noise": "Constant noise",
     "short": "Clips much shorter than the others",
     "sample_rate": "Unusual sample rates",
+    "genre_spelling": "Genres written in several ways",
     "single_artist": "Genres with a single artist",
     "few_artists": "Genres with two artists",
     "artist_spelling": "Artists written in several ways",
@@ -39,6 +40,7 @@ KINDS = {
     "imbalance": "Genres of unequal size",
     "artist_unknown": "Clips without an artist",
     "unused": "Clips in no part of the split",
+    "remark": "What the dataset's loader says",
 }
 """Every kind of finding with its title, the most serious first."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from genrecore.data import genres as relabel
 from genrecore.data.audit.crossings import stripped_names
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import same_names
@@ -19,7 +20,20 @@ VERY_UNEVEN = 5.0
 def findings(clips: pd.DataFrame) -> list[Finding]:
     """Findings about genres, artists and lengths, and about the split where there is one."""
     parts = _parts(clips) if clips["split"].notna().any() else []
-    return _sizes(clips) + _artists(clips) + _lengths(clips) + parts
+    return _names(clips) + _sizes(clips) + _artists(clips) + _lengths(clips) + parts
+
+
+def _names(clips: pd.DataFrame) -> list[Finding]:
+    counts = relabel.counted(clips)
+    return [
+        Finding(
+            "genre_spelling",
+            "warning",
+            relabel.look_alike_sentence(group, counts),
+            value=float(sum(counts[name] for name in group)),
+        )
+        for group in relabel.look_alikes(counts)
+    ]
 
 
 def _sizes(clips: pd.DataFrame) -> list[Finding]:

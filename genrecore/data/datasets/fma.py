@@ -92,8 +92,8 @@ def tracks(subset: Subset, metadata: Path | None = None) -> pd.DataFrame:
             no albums.
 
     Raises:
-        GenrecoreError: The file cannot be read or lacks columns; no metadata for a subset other
-            than small.
+        GenrecoreError: The file cannot be read or lacks columns, or no track has a top genre; no
+            metadata for a subset other than small.
     """
     if metadata is not None:
         table = _read_tracks(metadata)
@@ -112,6 +112,12 @@ def tracks(subset: Subset, metadata: Path | None = None) -> pd.DataFrame:
         left_out = [{"clip_id": str(track), "reason": UNUSABLE[track]} for track in UNUSABLE]
         table = table[~table.index.isin(list(UNUSABLE))]
     n_without = int(table["genre"].isna().sum())
+    if len(table) and n_without == len(table):
+        raise GenrecoreError(
+            f"None of the {thousands(n_without)} tracks of fma_{subset} in {metadata} has a top "
+            "genre (column track, genre_top); expected FMA's own tracks.csv, which names one of "
+            "16 genres for about half of all tracks."
+        )
     if n_without:
         notes.append(
             f"{out_of(n_without, len(table))} tracks have no top genre and are left out, as in "

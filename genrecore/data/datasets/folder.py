@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -16,14 +17,16 @@ from genrecore.config.registry import Options
 from genrecore.data.arrays import ARRAY_FORMATS, array_shape
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets.gtzan import with_known_artists
+from genrecore.data.datasets.gtzan_forms import IMAGES
 from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
 from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
+from genrecore.data.folders import Walk, ending_of, entries_of, is_cover, kinds_in_words
 from genrecore.errors import GenrecoreError
 from genrecore.store import allowed
 from genrecore.store.allowed import expanded
 from genrecore.store.files import is_regular_file
 from genrecore.store.progress import Phase, Report
-from genrecore.words import plural
+from genrecore.words import listed, plural
 
 IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """Extensions of images."""
@@ -50,9 +53,7 @@ class FolderOptions(Options):
 def _first_medium(options: FolderOptions) -> str:
     if not allowed.may_be_named(options.folder):  # the loader says so
         return "audio"
-    walk = os.walk(expanded(options.folder))
-    paths = (f"{parent}/{name}" for parent, _, names in walk for name in names)
-    return first_medium(paths, options.array)
+    return first_medium(Walk(expanded(options.folder)), options.array)
 
 
 @DATASETS.register(
@@ -69,26 +70,29 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
 
     A genre is named as its folder and includes the folders inside it. `clip_id` is the path
     relative to the folder. If the folder holds nothing but one folder of genre folders (as archives
-    do), that one is taken. Hidden files are ignored; a folder reached twice by links counts once.
-    `attrs["left_out"]` and `attrs["notes"]` name what cannot be a clip.
+    do), that one is taken. Hidden files and what systems write are ignored, as pictures of albums
+    beside music are; a folder reached twice by links counts once. `attrs["left_out"]` and
+    `attrs["notes"]` name what cannot be a clip.
 
     Raises:
         UsageError: No folder given.
-        GenrecoreError: No such folder, no genre folders with clips, or files of several kinds.
+        GenrecoreError: No such folder, no genre folders with clips, files of several kinds, or the
+            folders of FMA or GTZAN, which other datasets read.
     """
     top = _inner(given_folder("folder", options.folder, _EXPECTED))
     real_top = os.path.realpath(top)
     left_out: list[dict[str, str]] = []
     outside: list[str] = []
-    others: list[str] = []
+    covers: list[str] = []
     linked: list[str] = []
     media: dict[str, str] = {}  # by clip_id
-    for path in _files(top):
+    walk = Walk(top)
+    for path in walk:
         report(Phase.FINDING_CLIPS, len(media), 0)
         name = path.removeprefix(f"{top}/")
         medium = medium_of(path)
         if medium is None:
-            others.append(name)
+            walk.others[ending_of(name)] += 1
         elif "/" not in name:
             outside.append(name)
         elif reason := _unusable(path, name):
@@ -98,10 +102,16 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
             media[name] = medium
             if leads_out(path, real_top):
                 linked.append(name)
+    if "audio" in media.values():  # pictures of albums lie beside music
+        covers = [name for name, medium in media.items() if medium == "image" and is_cover(name)]
+        for name in covers:
+            del media[name]
+    _refuse_published(top, media)
     if not media:
+        instead = f" It holds {kinds_in_words(walk.others)}." if walk.others else ""
         raise GenrecoreError(
             f"There are no clips in {top}: expected {_EXPECTED} "
-            f"({', '.join((*FORMATS, *IMAGE_FORMATS, *ARRAY_FORMATS))})."
+            f"({', '.join((*FORMATS, *IMAGE_FORMATS, *ARRAY_FORMATS))}).{instead}"
         )
     refuse_mixed(media, str(top))
     rows: list[dict[str, object]] = [
@@ -113,17 +123,38 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
         "notes": [
             *table.attrs["notes"],
             *(
-                f"{plural(len(names), 'file')} {remark}; the first is {names[0]!r}."
-                for names, remark in (
-                    (outside, "outside every genre folder left out"),
-                    (others, "of other kinds ignored"),
-                    (linked, "reached through links that lead out of the folder"),
+                f"{plural(len(names), noun)} {remark}; the first is {names[0]!r}."
+                for names, noun, remark in (
+                    (outside, "file", "outside every genre folder left out"),
+                    (covers, "album picture", "beside the music ignored"),
+                    (linked, "file", "reached through links that lead out of the folder"),
                 )
                 if names
             ),
+            *walk.notes,
         ],
     }
     return table
+
+
+_FMA_TRACK = re.compile(r"(?:.*/)?(\d{3})/\1\d{3}\.mp3")
+
+
+def _refuse_published(top: Path, media: Collection[str]) -> None:
+    """Refuses the folders of FMA, which are no genres, and those of GTZAN's forms."""
+    named = re.search(r"fma_(small|medium|large|full)", str(top))
+    if media and all(map(_FMA_TRACK.fullmatch, media)):
+        name = named.group() if named else "fma_small"
+        raise GenrecoreError(
+            f"The folders in {top} are numbered as FMA's (000 to 155) and are no genres: use the "
+            f"dataset {name} (--dataset {name}), whose table says the genre of each track."
+        )
+    forms = sorted({name.split("/")[0] for name in media} & {"genres_original", IMAGES})
+    if forms:
+        raise GenrecoreError(
+            f"The folder {top} holds {listed(forms)}, as GTZAN is published, and no genres: use "
+            "the dataset gtzan (--dataset gtzan), or name the folder of the genres."
+        )
 
 
 def own_clips(rows: list[dict[str, object]], array: str, report: Report) -> pd.DataFrame:
@@ -177,52 +208,15 @@ def refuse_mixed(media: dict[str, str], where: str) -> None:
         )
 
 
-def _visible(folder: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """Visible folders and other entries of a folder, by name; none where it may not be read."""
-    folders: list[os.DirEntry[str]] = []
-    others: list[os.DirEntry[str]] = []
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except PermissionError:
-        return [], []
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            continue
-        try:
-            is_folder = entry.is_dir()
-        except OSError:  # a link that leads to itself
-            is_folder = False
-        (folders if is_folder else others).append(entry)
-    return folders, others
-
-
 def _inner(top: Path) -> Path:
     """The folder itself, or the single folder inside it if that one holds the genre folders."""
-    folders, others = _visible(str(top))
-    if len(folders) != 1 or any(medium_of(entry.name) for entry in others):
-        return top
-    deeper, inside = _visible(folders[0].path)
-    has_clips = any(medium_of(entry.name) for entry in inside)
-    return Path(folders[0].path) if len(deeper) > 1 and not has_clips else top
-
-
-def _files(top: Path) -> Iterator[str]:
-    """Paths below `top`; every real folder once, since links may lead in circles.
-
-    Links come last, so that a file is named by its own path and not by that of a link to it.
-    """
-    visited: set[tuple[int, int]] = set()
-    waiting, links = [str(top)], deque[str]()
-    while waiting or links:
-        folder = waiting.pop() if waiting else links.popleft()
-        facts = os.stat(folder)
-        if (facts.st_dev, facts.st_ino) in visited:
-            continue
-        visited.add((facts.st_dev, facts.st_ino))
-        folders, others = _visible(folder)
-        yield from (entry.path for entry in others)
-        links.extend(entry.path for entry in folders if entry.is_symlink())
-        waiting += [entry.path for entry in reversed(folders) if not entry.is_symlink()]
+    with contextlib.suppress(OSError):  # the walk says so
+        folders, others = entries_of(str(top))
+        if len(folders) == 1 and not any(medium_of(entry.name) for entry in others):
+            deeper, inside = entries_of(folders[0].path)
+            if len(deeper) > 1 and not any(medium_of(entry.name) for entry in inside):
+                return Path(folders[0].path)
+    return top
 
 
 def _unusable(path: str, name: str) -> str:

@@ -18,6 +18,7 @@ from genrecore.config.registry import Options
 from genrecore.data.datasets.folder import first_medium, medium_of, own_clips, refuse_mixed
 from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
 from genrecore.data.datasets.registered import DATASETS
+from genrecore.data.folders import as_on_disk
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store import allowed
 from genrecore.store.allowed import expanded
@@ -136,9 +137,11 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
 
 
 def _location(base: str, path: str) -> str:
-    """Where a row's file lies; backslashes are slashes unless a file's name holds them."""
+    """Where a row's file lies; backslashes are slashes unless a file's name holds them, and names
+    compare composed (NFC): a list may write them otherwise than the disk does."""
+    location = ""
     for text in (path, path.replace("\\", "/")):
-        location = os.path.join(base, os.path.normpath(text))
+        location = as_on_disk(os.path.join(base, os.path.normpath(text)))
         allowed.refuse_outside(location)
         if os.path.lexists(location):
             break

@@ -12,7 +12,7 @@ import pandas as pd
 import soundfile
 
 from genrecore.config.registry import Registry
-from genrecore.data import clips
+from genrecore.data import clips, genres
 from genrecore.data.download import Archive
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError
@@ -71,14 +71,15 @@ def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.D
     Raises:
         UsageError: No such dataset, an unknown option or a value out of range.
         GenrecoreError: The files are not there, or there are no clips or one genre only. Genres
-            with too few clips are refused later: they may be left out or merged.
+            with too few clips, and too many genres, are refused later: they may be left out or
+            merged.
     """
     dataset = DATASETS.choose(name, options)
     if options.get("folder"):
         allowed.refuse_outside(str(options["folder"]))
-    table = dataset.thing(dataset.options, report)
+    table = genres.with_composed_names(dataset.thing(dataset.options, report))
     allowed.refuse_outside(*table["path"].dropna().astype(str))  # links and lists lead elsewhere
-    clips.check(table, name, least_per_genre=1)
+    clips.check_table(table, name)
     return table
 
 
