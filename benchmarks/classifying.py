@@ -151,26 +151,30 @@ def in_segments(loaded: LoadedRun, samples: np.ndarray) -> torch.Tensor:
     return torch.cat(list(loaded.segmenter.batches(torch.from_numpy(samples), loaded.batch_size)))
 
 
-def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
-    """Files a second of a folder, against bare decoding in threads and full batches."""
-    rate, loaded_ensemble = loaded.config.audio.sample_rate_hz, panel.Ensemble([loaded])
+def bare(loaded: LoadedRun, paths: list[Path]) -> None:
+    """The bare work on these files: threads that decode and resample, the network on full
+    batches."""
+    rate, n, waiting = loaded.config.audio.sample_rate_hz, loaded.segmenter.n_samples, []
 
     def bare_clip(path: Path) -> np.ndarray:
         wave, source_rate = soundfile.read(path, dtype="float32", always_2d=True)
         mono = wave.mean(axis=1)
         return soxr.resample(mono, source_rate, rate, quality="HQ")
 
-    def bare() -> None:
-        n, waiting = loaded.segmenter.n_samples, []
-        with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
-            for wave in pool.map(bare_clip, paths):
-                waiting += [wave[k : k + n] for k in range(0, len(wave) - n + 1, n)]
-                while len(waiting) >= loaded.batch_size:
-                    batch = np.stack(waiting[: loaded.batch_size])[:, None]
-                    loaded.classifier(torch.from_numpy(batch)).softmax(1)
-                    del waiting[: loaded.batch_size]
-            if waiting:
-                loaded.classifier(torch.from_numpy(np.stack(waiting)[:, None])).softmax(1)
+    with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
+        for wave in pool.map(bare_clip, paths):
+            waiting += [wave[k : k + n] for k in range(0, len(wave) - n + 1, n)]
+            while len(waiting) >= loaded.batch_size:
+                batch = np.stack(waiting[: loaded.batch_size])[:, None]
+                loaded.classifier(torch.from_numpy(batch)).softmax(1)
+                del waiting[: loaded.batch_size]
+        if waiting:
+            loaded.classifier(torch.from_numpy(np.stack(waiting)[:, None])).softmax(1)
+
+
+def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
+    """Files a second of a folder, against bare decoding in threads and full batches."""
+    loaded_ensemble = panel.Ensemble([loaded])
 
     def ours() -> None:
         assert all(not answer.problem for answer in loaded_ensemble.classify_many(paths))
@@ -179,7 +183,7 @@ def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
     by_processor: list[float] = []
     for round_ in range(rounds + 1):
         spent = []
-        for turn in (bare, ours):
+        for turn in (lambda: bare(loaded, paths), ours):
             began, worked = time.perf_counter(), time.process_time()
             turn()
             spent.append((time.perf_counter() - began, time.process_time() - worked))

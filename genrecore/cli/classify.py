@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +13,9 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import BEST, JsonOption, RunsOption, switch
-from genrecore.cli.output import err, out, print_json, reporting
+from genrecore.cli.output import answer, err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.words import percent, sheet_text
+from genrecore.words import percent, plural, sheet_text, thousands
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -42,16 +41,52 @@ def classify(
             "one of them. Takes about twice as long.",
         ),
     ] = False,
+    file: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            help="Write a whole library's predictions into this file (.csv, .jsonl, .parquet), "
+            "each as soon as it is there. The same command goes on after an interruption, and "
+            "classifies only what is new or has changed.",
+        ),
+    ] = None,
+    form: Annotated[
+        str, Option("--as", help="With --out: csv, jsonl or parquet, whatever the ending.")
+    ] = "",
+    playlists: Annotated[
+        Path | None, Option(help="With --out: a folder for a playlist (M3U8) of each genre.")
+    ] = None,
+    relative: Annotated[
+        bool, switch("relative", "Paths in playlists are relative to their folder.")
+    ] = False,
+    copy_to: Annotated[
+        Path | None,
+        Option(help="With --out: copy the files into FOLDER/genre; nothing is overwritten."),
+    ] = None,
+    link_to: Annotated[
+        Path | None, Option(help="As --copy-to, with symbolic links instead of copies.")
+    ] = None,
 ) -> None:
     """Classify audio files, or all in a folder, with one trained run or several. Files that cannot
     be used are reported at the end; the exit code is 1 only if none could be used."""
     if as_json and as_csv:
         raise UsageError("Give --json or --csv, not both.")
+    if file is not None:
+        if as_csv:
+            raise UsageError("Give --out NAME.csv or --csv, not both.")
+        wishes = _Wishes(file, form, playlists, relative, copy_to, link_to)
+        _classify_library(files, run, wishes, with_doubts, as_json)
+        return
+    if form or playlists or relative or copy_to or link_to:
+        raise UsageError(
+            "--as, --playlists, --relative, --copy-to and --link-to go with --out FILE, which "
+            "keeps what they are made of."
+        )
     from genrecore.inference import ensemble as ensembles
     from genrecore.inference.loaded import FILES
 
     ensemble = ensembles.load(run)
-    paths, failures = _files(files, FILES[ensemble.loaded[0].medium].formats)
+    paths, failures, notes = _files(files, FILES[ensemble.medium].formats)
     results: list[dict[str, Any]] = []
     table = _CsvTable(ensemble, with_doubts) if as_csv else None
     finder = _doubt_finder(ensemble, quiet=as_json or as_csv) if with_doubts else None
@@ -75,11 +110,12 @@ def classify(
         ids = [loaded.run.run_id for loaded in ensemble.loaded]
         which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": ensemble.note}
         caveats = {loaded.run.run_id: loaded.run.caveats for loaded in ensemble.loaded}
-        print_json({**which, "caveats": caveats, "clips": results, "failures": failures})
+        counts = {"clips": results, "failures": failures, "notes": notes}
+        print_json({**which, "caveats": caveats, **counts})
     elif not as_csv and ensemble.note and results:
         out.print(ensemble.note)
-    for failure in failures:
-        err.print(failure["error"])
+    for sentence in [*(failure["error"] for failure in failures), *notes]:
+        err.print(sentence)
     if ensemble.caution and results:
         err.print(ensemble.caution)
     for loaded in ensemble.loaded if results and not as_json else []:
@@ -96,7 +132,7 @@ def _doubt_finder(ensemble: Any, quiet: bool) -> Any:
     from genrecore.inference import doubts
 
     with reporting(quiet=quiet) as report:
-        for loaded in ensemble.loaded if ensemble.loaded[0].medium == "wave" else []:
+        for loaded in ensemble.loaded if ensemble.medium == "wave" else []:
             try:
                 doubts.prepare(loaded.run, report)
             except GenrecoreError as error:
@@ -112,27 +148,91 @@ def _failure(path: Path, name: str, problem: str) -> dict[str, str]:
 
 
 def _files(
-    paths: Iterable[Path], endings: tuple[str, ...]
-) -> tuple[list[Path], list[dict[str, str]]]:
-    """The named files and those in folders, in order, each once; and a failure for each folder
-    without any."""
+    sources: Iterable[Path], endings: tuple[str, ...]
+) -> tuple[list[Path], list[dict[str, str]], list[str]]:
+    """The named files and those in folders, in order, each once; a failure for each folder without
+    any; and sentences about what else lies in folders."""
+    from genrecore.inference.library import list_files
+
     files: dict[Path, None] = {}
-    failures = []
-    for path in paths:
-        inside = sorted(_within(path, endings)) if path.is_dir() else [path]
-        files.update(dict.fromkeys(inside))
+    failures, notes = [], []
+    for source in sources:
+        inside, others = list_files([source], endings)
+        files.update(dict.fromkeys(map(Path, inside)))
+        notes += others
         if not inside:
-            problem = f"There are no clips in the folder {path} ({', '.join(endings)})."
-            failures.append(_failure(path, path.name, problem))
-    return list(files), failures
+            problem = f"There are no clips in the folder {source} ({', '.join(endings)})."
+            failures.append(_failure(source, source.name, problem))
+    return list(files), failures, notes
 
 
-def _within(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:  # macOS writes a file ._name beside each file
-            if name.lower().endswith(endings) and not name.startswith("."):
-                yield Path(parent) / name
+@dataclass(frozen=True)
+class _Wishes:
+    """What is to be written of a library."""
+
+    out: Path
+    form: str
+    playlists: Path | None
+    relative: bool
+    copy_to: Path | None
+    link_to: Path | None
+
+
+def _classify_library(
+    sources: list[Path], runs: list[str], wishes: _Wishes, with_doubts: bool, as_json: bool
+) -> None:
+    if wishes.copy_to and wishes.link_to:
+        raise UsageError("Give --copy-to or --link-to, not both.")
+    from genrecore.inference import ensemble as ensembles
+    from genrecore.inference import library
+    from genrecore.inference import playlists as writing
+
+    tree = wishes.copy_to or wishes.link_to
+    if tree:
+        writing.check_tree(tree, sources)
+    ensemble = ensembles.load(runs)
+    if ensemble.genres is None and (tree or wishes.playlists):
+        raise UsageError(f"{ensemble.note} So there are no playlists and folders of genres.")
+    finder = _doubt_finder(ensemble, quiet=as_json) if with_doubts else None
+    with reporting(quiet=as_json) as report:
+        summary = library.classify_library(
+            ensemble, sources, wishes.out, wishes.form, finder, report
+        )
+    sentences = [
+        f"{wishes.out}: {plural(summary.n_files, 'file')}, {thousands(summary.n_new)} classified "
+        f"now, {thousands(summary.n_moved)} known from elsewhere.",
+        *(f"  {genre or '–'}: {thousands(n)}" for genre, n in summary.genres.most_common()),
+    ]
+    facts: dict[str, Any] = {
+        "out": str(summary.out), "runs": [loaded.run.run_id for loaded in ensemble.loaded],
+        "n_files": summary.n_files, "n_new": summary.n_new, "n_moved": summary.n_moved,
+        "n_failed": summary.n_failed, "genres": summary.genres, "failures": summary.failures,
+        "notes": summary.notes,
+    }  # fmt: skip
+    if wishes.playlists:
+        results = library.read_results(wishes.out)
+        paths, n_left_out = writing.write_playlists(results, wishes.playlists, wishes.relative)
+        facts["playlists"] = paths
+        sentences.append(f"{wishes.playlists}: {plural(len(paths), 'playlist')}.")
+        if n_left_out:
+            summary.notes.append(
+                f"{plural(n_left_out, 'file')} with a line break in the path are in no playlist."
+            )
+    if tree:
+        results = library.read_results(wishes.out)
+        counts = writing.write_tree(results, tree, sources, link=wishes.link_to is not None)
+        facts["tree"] = asdict(counts)
+        sentences.append(f"{tree}: {counts.sentence}.")
+    answer(as_json, facts, "\n".join(sentences))
+    n_more = summary.n_failed - len(summary.failures)
+    more = [f"{thousands(n_more)} more files cannot be used; {wishes.out} names them."]
+    problems = [f"{failure['path']}: {failure['error']}" for failure in summary.failures]
+    for sentence in [*problems, *(more if n_more else []), *summary.notes]:
+        err.print(sentence)
+    if ensemble.caution and not as_json:
+        err.print(ensemble.caution)
+    if not summary.genres:
+        raise GenrecoreError("No clip could be used.")
 
 
 def _print(result: dict[str, Any]) -> None:

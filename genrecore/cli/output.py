@@ -20,12 +20,12 @@ from rich.table import Table
 
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK
-from genrecore.store.progress import Phase, Report, Stopped, phase_text
+from genrecore.store.progress import Pace, Phase, Report, Stopped, phase_text
 from genrecore.store.records import JobStatus
 from genrecore.store.run import MARKS, Run
 from genrecore.store.separation import Answer, Separation
 from genrecore.store.status import Status, stop_asked
-from genrecore.words import visible
+from genrecore.words import seconds, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,12 +183,13 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
     terminal = err.is_terminal and not quiet
     with bars.Progress(*columns, console=err, disable=not terminal, transient=True) as bar:
         task = bar.add_task(Phase.STARTING.text, total=None)
-        phase_now, printed_at = "", 0.0
+        phase_now, printed_at, pace = "", 0.0, Pace()
 
         def report(phase: str, done: int, total: int) -> None:
             nonlocal phase_now, printed_at
+            left_s = pace.left_s(phase, done, total, time.monotonic())
             if status is not None:
-                status.beat(phase=phase, done=done, total=total)
+                status.beat(phase=phase, done=done, total=total, time_left_s=left_s)
                 if stop_asked(status.folder):
                     raise Stopped
             if terminal:
@@ -197,7 +198,8 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
                 bar.update(task, completed=done, total=total or None)
             elif not quiet and (phase != phase_now or time.monotonic() - printed_at > 10):
                 counts = f" {done}/{total}" if total and done else ""
-                err.print(f"{phase_text(phase)} …{counts}")
+                left = "" if left_s is None else f", about {seconds(left_s)} left"
+                err.print(f"{phase_text(phase)} …{counts}{left}")
                 printed_at = time.monotonic()
             phase_now = phase
 

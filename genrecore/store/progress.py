@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Self
@@ -21,6 +22,38 @@ class Ended(Stopped):
 
 def silent(phase: str, done: int, total: int) -> None:
     """A `Report` that does nothing."""
+
+
+class Pace:
+    """How fast a job goes, by the last minute of its present phase."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._marks: deque[tuple[float, int]] = deque()
+
+    def left_s(self, phase: str, done: int, total: int, now_s: float) -> float | None:
+        """Seconds until all is done, by what was done lately; None where that is not known.
+
+        Args:
+            phase: What the job is doing.
+            done: How much of it is done.
+            total: How much there is in all; 0 where nobody knows.
+            now_s: By a clock that only goes forward.
+        """
+        if phase != self._phase:
+            self._phase = phase
+            self._marks.clear()
+        if not self._marks or now_s - self._marks[-1][0] >= _PACE_EVERY_S:
+            self._marks.append((now_s, done))
+        while len(self._marks) > 2 and now_s - self._marks[0][0] > _PACE_WITHIN_S:
+            self._marks.popleft()
+        then_s, before = self._marks[0]
+        if total <= 0 or done <= before or now_s - then_s < _PACE_LEAST_S:
+            return None
+        return (total - done) * (now_s - then_s) / (done - before)
+
+
+_PACE_EVERY_S, _PACE_WITHIN_S, _PACE_LEAST_S = 1.0, 60.0, 3.0
 
 
 class Phase(StrEnum):

@@ -90,6 +90,7 @@ class JobStatus(Process):
     phase: str = ""
     done: Count | None = None
     total: Count | None = None
+    time_left_s: Duration | None = None
     heartbeat: Moment | None = None
     clock: Clock | None = None
     started_at: Moment | None = None
@@ -111,7 +112,6 @@ class RunStatus(JobStatus):
     n_epochs: EpochCount | None = None
     best_epoch: EpochCount | None = None
     best_valid_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    time_left_s: Duration | None = None
     median_step_s: Duration | None = None
     samples_per_s: Annotated[float, Field(ge=0)] | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from genrecore import words
+from genrecore.jobs.tasks import Task
 from genrecore.store.faults import with_note
 from genrecore.store.files import Unreadable
 from genrecore.store.progress import phase_text
@@ -105,8 +106,8 @@ def progress(status: Mapping[str, Any], state: str) -> tuple[float, str]:
     return share, f"{phase}: {words.thousands(done)} of {words.thousands(total)}"
 
 
-def time_left(run: Run) -> str:
-    """The time that a live run still needs; empty where nothing is known."""
+def time_left(run: Run | Task) -> str:
+    """The time that a live run or task still needs; empty where nothing is known."""
     left_s = run.status.get("time_left_s")
     if left_s is None or run.state not in LIVE or run.state == "stopping":
         return ""

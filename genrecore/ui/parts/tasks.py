@@ -10,7 +10,7 @@ import streamlit as st
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store.run import LIVE
 from genrecore.ui.parts.frame import announce, empty, plain, sentences, work_button
-from genrecore.ui.parts.live import badge, live, progress
+from genrecore.ui.parts.live import badge, live, progress, time_left
 
 ButtonKind = Literal["primary", "secondary", "tertiary"]
 _ENDED_BADLY = ("failed", "lost", "stopped")
@@ -112,7 +112,8 @@ def _show_task(task: Task) -> None:
                 st.rerun()
         if task.state in LIVE:
             share, text = progress(task.status, task.state)
-            st.progress(share, text=plain(text))
+            left = time_left(task)
+            st.progress(share, text=plain(f"{text} · {left}" if left else text))
         if task.status.get("reason"):
             st.caption(plain(task.status["reason"]))
     log = task.log(6000).strip()
