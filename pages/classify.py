@@ -5,6 +5,7 @@ import streamlit as st
 
 from genrecore import ui
 from genrecore.ui.classify import inputs
+from genrecore.ui.classify.library import choose_folder, show_library
 from genrecore.ui.classify.predictions import open_runs
 from genrecore.ui.classify.view import show_clips
 from genrecore.ui.overview.song import train_first
@@ -26,16 +27,21 @@ with left:
     runs = inputs.choose_runs(usable)
 with right:
     clips = inputs.choose_clips(runs)
+    is_library = ui.chosen("from") == inputs.LIBRARY
+    if is_library:
+        choose_folder()
 if not runs:
     st.info("Pick at least one run.", icon=":material/graphic_eq:")
     st.stop()
 
 ui.opens(*[clip.name for clip in clips] or [run.title for run in runs])
 with ui.sentences():
-    opened = open_runs(runs)
+    if is_library:
+        clips = show_library(runs)
     if clips:
-        show_clips(opened, clips)
-    else:
+        show_clips(open_runs(runs), clips)
+    elif not is_library:
+        open_runs(runs)  # while the visitor looks for a file
         st.caption(
             "Runs classify the middle of a long clip, as long as the clips they were trained on; "
             "you can choose another part."

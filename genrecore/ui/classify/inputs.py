@@ -26,11 +26,14 @@ from genrecore.ui.parts.frame import empty, plain, run_badges, sentences, upload
 
 _MOST_RUNS = 6
 _MICROPHONE_HZ = 44_100  # the widget's default would cut off half of the spectrum
+LIBRARY = "library"
+"""The source that is a whole folder, classified by a task."""
 _SOURCES = {
     "files": "Files",
     "folder": "A folder",
     "microphone": "Microphone",
     "dataset": "A clip of a dataset",
+    LIBRARY: "A library on this machine",
 }
 
 
@@ -71,16 +74,21 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
 def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
     """The uploaded, recorded or picked clips; uploads are stored until somebody clears them."""
     medium = runs[0].medium or ResolvedConfig(runs[0].config).needed if runs else "wave"
-    if medium in FILES and medium != "wave":
-        kind = FILES[medium]
+    kind = FILES.get(medium, FILES["wave"])
+    sources = _SOURCES
+    if kind is not FILES["wave"]:
         st.info(
             f"This run was trained on {kind.several} that came with its dataset. How they were "
             "made of sound is not known, so the run cannot classify audio; give it such "
             f"{kind.one}.",
             icon=":material/image:",
         )
+        sources = {name: _SOURCES[name] for name in ("files", LIBRARY)}
+    source = choose_one("From", sources, "from", radio=True)
+    if source == LIBRARY:
+        return []
+    if kind is not FILES["wave"]:
         return _stored(_upload(kind.several.capitalize(), kind.formats, medium))
-    source = choose_one("From", _SOURCES, "from", radio=True)
     if source == "dataset":
         return _choose_from_dataset()
     if source == "microphone":

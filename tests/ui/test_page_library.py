@@ -1,0 +1,96 @@
+"""A whole library on the page Classify: started, stopped, continued, looked through, taken away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import wait_for
+from opened import again, open_page, words
+from streamlit.testing.v1 import AppTest
+from test_audio import noise, write
+from untrained_runs import untrained_run
+
+from genrecore.inference import library
+from genrecore.inference.ensemble import load as load_ensemble
+from genrecore.jobs import access
+from genrecore.jobs import actions as jobs
+from genrecore.jobs.access import Visitor
+from genrecore.ui.classify.library import results_file
+
+pytestmark = pytest.mark.xdist_group("pages")
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    folder = tmp_path / "my music"
+    (folder / "deep").mkdir(parents=True)
+    for n in range(5):
+        write(folder / "deep" / f"{n}.wav", noise(1.5, 8_000, n), 8_000)
+    (folder / "bad.wav").write_text("These are words.")
+    return folder
+
+
+def rows(app: AppTest) -> pd.DataFrame:
+    """The table of recordings."""
+    (shown,) = [table.value for table in app.dataframe if "path" in table.value]
+    return shown
+
+
+def test_a_library_is_classified_by_a_task_and_shown_by_genre(
+    store: Path, own_cache: Path, music: Path
+) -> None:
+    run = untrained_run(store)
+    query = {"run": run.run_id, "from": "library", "library": str(music)}
+    app = open_page("classify", **query)
+    assert app.button(key="start_library").label == "Start"
+    (line,) = [code.value for code in app.code if "--out" in code.value]
+    assert line.startswith("genrecore classify")
+    # What a job leaves that was killed after two recordings.
+    out = results_file(music, [run])
+    out.parent.mkdir(parents=True)
+    library.classify_library(load_ensemble([run]), [music / "bad.wav", music / "deep/0.wav"], out)
+    app = open_page("classify", **query)
+    assert rows(app)["path"].tolist() == ["bad.wav", "deep/0.wav"]
+    assert app.button(key="start_library").label == "Continue"
+    app.button(key="start_library").click().run()
+    assert not app.exception
+    (task,) = jobs.tasks()
+    assert task.title == "Classifying my music"
+    wait_for(lambda: jobs.tasks()[0].state not in ("starting", "running"), 60.0)
+    assert jobs.tasks()[0].state == "done", jobs.tasks()[0].log()
+    app = open_page("classify", **query)
+    expected = library.table(out)
+    shown = rows(app)
+    assert shown["path"].tolist() == ["bad.wav", *(f"deep/{n}.wav" for n in range(5))]
+    genre = expected["genre"].dropna().iloc[0]
+    n = int((expected["genre"] == genre).sum())
+    app = again(app, **query, only=f"genre:{genre}")
+    shown = rows(app)
+    assert shown["genre"].tolist() == [genre] * n
+    assert f"{genre} ({n})" in app.selectbox(key="choice_only").options
+    app = again(app, **query, only="failed")
+    shown = rows(app)
+    assert "bad.wav is not an audio file" in shown["error"].iloc[0]
+    # A recording that is picked is heard, and its prediction shown in full.
+    heard = str(music / "deep" / "3.wav")
+    app = again(app, **query, only="all", clip=heard)
+    alone = load_ensemble([run]).classify(heard).predictions[0].genre
+    assert any(str(text.value).startswith(f"## {alone}") for text in app.markdown)
+
+
+def test_only_folders_that_a_visitor_may_name_are_classified(
+    store: Path, own_cache: Path, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = untrained_run(store)
+    query = {"run": run.run_id, "from": "library"}
+    for folder in ("relative", str(music / "nowhere"), str(music / "bad.wav")):
+        assert f"There is no folder {folder}" in words(
+            open_page("classify", **query, library=folder)
+        )
+    guest = Visitor("ann@example.org", is_from_outside=True)
+    monkeypatch.setattr(access, "_source", lambda: guest)
+    app = open_page("classify", **query, library=str(music))
+    assert "can be opened over a network" in words(app)
+    assert not [button for button in app.button if button.key == "start_library"]
