@@ -11,6 +11,9 @@ from datetime import datetime
 DASH = "–"
 """Stands where nothing was measured."""
 
+NOT_SURE = "not sure"
+"""The answer where no genre is named, because it would be wrong too often."""
+
 _FORMULA = re.compile("'*[=+\\-@\\t\\r\\n＝＋－＠]")  # as spreadsheets begin one, quoted or not
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\u202a-\u202e\u2066-\u2069]"

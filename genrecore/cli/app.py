@@ -37,6 +37,8 @@ _FILES = {
     "queue": "runs",
     "compare": "compare",
     "views": "compare",
+    "thresholds": "unsure",
+    "strangers": "unsure",
     "errors": "errors",
     "annotate": "errors",
     "classify": "classify",

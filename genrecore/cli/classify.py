@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.options import BEST, JsonOption, RunsOption, switch
+from genrecore.cli.options import BEST, JsonOption, PrecisionOption, RunsOption, switch
 from genrecore.cli.output import answer, err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.words import percent, plural, sheet_text, thousands
+from genrecore.words import NOT_SURE, percent, plural, sheet_text, thousands
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -66,6 +66,7 @@ def classify(
     link_to: Annotated[
         Path | None, Option(help="As --copy-to, with symbolic links instead of copies.")
     ] = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Classify audio files, or all in a folder, with one trained run or several. Files that cannot
     be used are reported at the end; the exit code is 1 only if none could be used."""
@@ -85,10 +86,10 @@ def classify(
     from genrecore.inference import ensemble as ensembles
     from genrecore.inference.loaded import FILES
 
-    ensemble = ensembles.load(run)
+    ensemble = ensembles.load(run, precision)
     paths, failures, notes = _files(files, FILES[ensemble.medium].formats)
     results: list[dict[str, Any]] = []
-    table = _CsvTable(ensemble, with_doubts) if as_csv else None
+    table = _CsvTable(ensemble, with_doubts, bool(precision)) if as_csv else None
     finder = _doubt_finder(ensemble, quiet=as_json or as_csv) if with_doubts else None
     with reporting(quiet=as_json or as_csv or len(paths) < 2) as report:
         predictions = ensemble.classify_many(paths, [path.name for path in paths], report)
@@ -111,11 +112,14 @@ def classify(
         which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": ensemble.note}
         caveats = {loaded.run.run_id: loaded.run.caveats for loaded in ensemble.loaded}
         counts = {"clips": results, "failures": failures, "notes": notes}
-        print_json({**which, "caveats": caveats, **counts})
+        wanted = {"precision": precision, "promises": ensemble.promises} if precision else {}
+        print_json({**which, "caveats": caveats, **wanted, **counts})
     elif not as_csv and ensemble.note and results:
         out.print(ensemble.note)
     for sentence in [*(failure["error"] for failure in failures), *notes]:
         err.print(sentence)
+    for promise in ensemble.promises if results and not as_json else []:
+        err.print(promise)
     if ensemble.caution and results:
         err.print(ensemble.caution)
     for loaded in ensemble.loaded if results and not as_json else []:
@@ -239,32 +243,33 @@ def _print(result: dict[str, Any]) -> None:
     """The prediction as a line, and one for each run where there are several."""
     several = "runs" in result
     if several:
-        average = f"{_likeliest(result['proba'])} on average. " if "proba" in result else ""
+        average = f"{_likeliest(result)} on average. " if "proba" in result else ""
         out.print(f"{result['path']}: {average}{result['agreement']}")
         for prediction in result["runs"]:
-            out.print(f"    {prediction['run']}: {_likeliest(prediction['proba'])}")
+            out.print(f"    {prediction['run']}: {_likeliest(prediction)}")
     else:
-        out.print(f"{result['path']}: {_likeliest(result['proba'])}")
+        out.print(f"{result['path']}: {_likeliest(result)}")
     for doubt in result.get("doubts", []):
         whose = f"{', '.join(doubt['runs'])}: " if doubt["runs"] and several else ""
         out.print(f"    {whose}{doubt['sentence']}")
 
 
-def _likeliest(proba: dict[str, float]) -> str:
-    best = sorted(proba.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{genre} {percent(p)}" for genre, p in best)
+def _likeliest(prediction: dict[str, Any]) -> str:
+    best = sorted(prediction["proba"].items(), key=lambda item: -item[1])[:3]
+    text = ", ".join(f"{genre} {percent(p)}" for genre, p in best)
+    return f"{prediction['answer'] or NOT_SURE} ({text})" if "answer" in prediction else text
 
 
 class _CsvTable:
-    """Lines of `path, run, genre, p_<genre>…` and, if asked for, the kinds of `doubts`; the run is
-    `average` for the mean of several."""
+    """Lines of `path, run, genre, p_<genre>…` and, if asked for, the `answer` and the kinds of
+    `doubts`; the run is `average` for the mean of several."""
 
-    def __init__(self, ensemble: Any, with_doubts: bool) -> None:
-        self.with_doubts = with_doubts
+    def __init__(self, ensemble: Any, with_doubts: bool, with_answers: bool) -> None:
+        self.with_doubts, self.with_answers = with_doubts, with_answers
         self.genres = sorted({genre for loaded in ensemble.loaded for genre in loaded.genres})
         self.lines = csv.writer(sys.stdout, lineterminator="\n")
-        doubts = ["doubts"] if with_doubts else []
-        self._write(["path", "run", "genre", *(f"p_{g}" for g in self.genres), *doubts])
+        more = [*(["answer"] if with_answers else []), *(["doubts"] if with_doubts else [])]
+        self._write(["path", "run", "genre", *(f"p_{g}" for g in self.genres), *more])
 
     def write(self, result: dict[str, Any]) -> None:
         for prediction in result.get("runs", [result]):
@@ -280,8 +285,9 @@ class _CsvTable:
             for doubt in result.get("doubts", [])
             if not doubt["runs"] or run in doubt["runs"]
         ]
-        doubts = [", ".join(kinds)] if self.with_doubts else []
-        self._write([result["path"], run, prediction["genre"], *shares, *doubts])
+        more = [prediction["answer"] or NOT_SURE] if self.with_answers else []
+        more += [", ".join(kinds)] if self.with_doubts else []
+        self._write([result["path"], run, prediction["genre"], *shares, *more])
 
     def _write(self, cells: list[str]) -> None:
         self.lines.writerow([sheet_text(cell) for cell in cells])

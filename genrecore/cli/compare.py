@@ -125,6 +125,8 @@ def compare(
                 "per_genre": result.per_genre,
                 "dependence": result.dependence,
                 "calibration": result.calibration,
+                "risk_coverage": result.risk_coverage,
+                "areas": result.areas,
                 "costs": cost,
                 "confusions": {
                     run_id: matrix.to_dict(orient="index")
@@ -206,7 +208,7 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
         cost: As `costs.cost_table` makes it, in the same order.
     """
     from genrecore.evaluation.metrics import METRICS
-    from genrecore.reporting.columns import COSTS, score_columns
+    from genrecore.reporting.columns import AREAS, COSTS, score_columns
 
     out.print(result.headline)
     out.print()
@@ -234,6 +236,10 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
     for note in result.notes:
         out.print(f"Note: {note}")
     for sentence in result.pairs["sentence"]:
+        out.print(sentence)
+    out.print()
+    print_columns(result.areas, AREAS)
+    for sentence in result.pairs["area_sentence"]:
         out.print(sentence)
 
 

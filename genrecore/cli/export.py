@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.options import JsonOption
+from genrecore.cli.options import JsonOption, PrecisionOption
 from genrecore.cli.output import out, print_json, reporting
 from genrecore.errors import UsageError
 from genrecore.store.runs import find_run
@@ -41,6 +41,7 @@ def export_runs(
             help="Write one run as a folder for others: weights, configuration, model card.",
         ),
     ] = None,
+    precision: PrecisionOption = None,
     weights: Annotated[bool, Option(help="With --mlflow: whether to log the weights.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,6 +50,8 @@ def export_runs(
     one trained run as a model to use elsewhere."""
     if tensorboard is None and not mlflow and onnx is None and bundle is None:
         raise UsageError("Give --tensorboard DIR, --mlflow URI, --onnx FILE or --bundle DIR.")
+    if precision and onnx is None and bundle is None:
+        raise UsageError("--precision belongs to --onnx and --bundle.")
     from genrecore.reporting import trackers
 
     runs = [find_run(name) for name in names]
@@ -68,14 +71,14 @@ def export_runs(
         loaded = inference.load(runs[0])
         if onnx is not None:
             with reporting(quiet=as_json) as report:
-                file = onnx_export.to_onnx(loaded, onnx, report)
+                file = onnx_export.to_onnx(loaded, onnx, report, precision)
             written["onnx"] = vars(file)
             say(
                 f"Written to {onnx} ({size(file.n_bytes)}); of {file.n_checked} waves no "
                 f"probability differs by more than {file.difference:.1e} from the original."
             )
         if bundle is not None:
-            written["bundle"] = bundles.to_bundle(loaded, bundle)
+            written["bundle"] = bundles.to_bundle(loaded, bundle, precision)
             say(f"Written to {bundle}, with a model card.")
     if tensorboard is not None:
         written["tensorboard"] = trackers.to_tensorboard(runs, tensorboard)

@@ -21,6 +21,15 @@ RunsOption = Annotated[
         "without a badge. Several: averaged.",
     ),
 ]
+PrecisionOption = Annotated[
+    float | None,
+    Option(
+        min=0.5,
+        max=0.999,
+        help="Share of the answers that shall be right, such as 0.9. Where that cannot be "
+        "promised, the answer is 'not sure'.",
+    ),
+]
 BEST = ["best"]
 """Where no run is named."""
 ConfigOption = Annotated[

@@ -16,7 +16,7 @@ import typer
 from typer import Option
 
 from genrecore.cli.compare import print_comparison
-from genrecore.cli.options import BEST, JsonOption, RunsOption, switch
+from genrecore.cli.options import BEST, JsonOption, PrecisionOption, RunsOption, switch
 from genrecore.cli.output import out, print_json, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig, with_values
@@ -131,6 +131,7 @@ def serve(
     per_minute: Annotated[
         int, Option(help="Requests that one client may send within a minute.", min=1)
     ] = 1200,
+    precision: PrecisionOption = None,
     allow_host: AllowHostOption = None,
     base_path: BasePathOption = "",
 ) -> None:
@@ -147,12 +148,14 @@ def serve(
             "set one in the environment variable GENRECORE_TOKEN, or listen on 127.0.0.1 alone."
         )
     ensemble = ensembles.load(run)
+    ensemble.wanting(precision)  # raises an error where it cannot be promised
     limits = service.ServiceLimits(
         token,
         round(most_mb * 1e6),
         within_s,
         per_minute=per_minute,
         hosts=tuple(hosts),
+        precision=precision,
         base_path=_base_path(base_path),
     )
     listening = _listening(host, port, _SERVICE_PORT)

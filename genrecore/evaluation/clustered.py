@@ -104,13 +104,54 @@ def accuracy(right: np.ndarray, groups: np.ndarray, confidence: float = 0.95) ->
     if len(table) == 1 and variance.n_groups == n_clips:  # nothing is alike: Wilson's own
         low, high = wilson(value * n_clips, n_clips, confidence)
         return _accuracy(value, low, high, variance)
-    spread = value * (1 - value)
-    n = variance.effective_groups
-    if variance.value > 0 and spread > 0:
-        # A variance far below that of independent clips is chance, where artists are few.
-        n = min(spread / variance.value, _MOST_PER_CLIP * n_clips)
+    n = _effective_clips(value, variance, _MOST_PER_CLIP * n_clips)
     low, high = wilson(value * n, n, quantile=_student(variance.freedom, confidence))
     return _accuracy(value, low, high, variance)
+
+
+def least_accuracy(right: np.ndarray, groups: np.ndarray, certainty: float) -> float:
+    """The lower bound of an accuracy; nan without clips.
+
+    It is Clopper & Pearson's (1934) for the effective number of clips, which is that of the artists
+    where all clips are right (Korn & Graubard 1998, Confidence intervals for proportions with small
+    expected number of positive counts estimated from survey data, Survey Methodology 24 (2)). Near
+    1 it holds where the lower end of Wilson's interval lies too high.
+
+    Args:
+        right: Whether each clip is recognised, (clips,).
+        groups: As for `accuracy`.
+        certainty: How often such bounds lie below the true value.
+    """
+    from scipy.special import betaincinv
+
+    table, n_clips = _as_table(right, groups), len(groups)
+    if not n_clips:
+        return nan
+    value, variance = float(table.mean()), _variance([table], groups)
+    n = float(n_clips)
+    if variance.n_groups < n_clips:
+        n = _effective_clips(value, variance, n_clips)
+        if 0 < value < 1:  # so many as degrees of freedom tell the variance from another
+            one_sided = 2 * certainty - 1
+            n *= (_student(inf, one_sided) / _student(variance.freedom, one_sided)) ** 2
+    n_right = n * value
+    return float(betaincinv(n_right, n - n_right + 1, 1 - certainty)) if n_right else 0.0
+
+
+def effective_groups(groups: np.ndarray) -> float:
+    """As many artists of equal size as these are worth (Kish 1965, Survey sampling, section 8.2);
+    0 without clips."""
+    n_clips = np.unique(groups, return_counts=True)[1]
+    return float(n_clips.sum() ** 2 / (n_clips**2).sum()) if len(n_clips) else 0.0
+
+
+def _effective_clips(value: float, variance: _Variance, most: float) -> float:
+    """As many independent clips as would have this variance, `most` at most: one far below that of
+    independent clips is chance, where artists are few."""
+    spread = value * (1 - value)
+    if variance.value > 0 and spread > 0:
+        return min(spread / variance.value, most)
+    return variance.effective_groups
 
 
 def _accuracy(value: float, low: float, high: float, variance: _Variance) -> Interval:

@@ -12,12 +12,13 @@ import pandas as pd
 
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import differences, metrics, pairwise, verdicts
-from genrecore.evaluation.clustered import Interval
+from genrecore.evaluation import differences, metrics, pairwise, selective, verdicts
+from genrecore.evaluation.clustered import NOTHING, Interval
 from genrecore.evaluation.curves import read_curves
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.scores import read_test_predictions, score_columns, score_row
+from genrecore.evaluation.selective import with_confidence
 from genrecore.store.run import MARKS, Run
 from genrecore.words import listed, plural, thousands
 
@@ -39,10 +40,14 @@ class Comparison:
             their runs); `difference, low, high, error`: a minus b as shares, 95 % interval and
             standard error; `p` of the hypothesis that they are equally good, and `p_holm`,
             adjusted for all pairs; of two runs `p_mcnemar` (mid-p), which takes all clips for
-            independent; `verdict, better, resolved, sentence` as `verdicts.judge` says.
+            independent; `verdict, better, resolved, sentence` as `verdicts.judge` says; what
+            `selective.judge_areas` adds.
         per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, precision, f1`.
         confusions: Labelled × predicted counts by key; of systems the sum over their runs.
         calibration: `run_id, title` and the columns of `metrics.reliability`.
+        risk_coverage: `run_id, title` and the columns of `selective.risk_coverage`.
+        areas: `run_id, title`, `area, area_low, area_high` under that curve with its 95 % interval,
+            and the same of the `normalised` one.
         dependence: As `differences.dependence`.
         curves: As `curves.read_curves`, of each run; `run_id` is the run's, `key` the system's.
         shared: The clips that all were tested on, sorted.
@@ -58,6 +63,8 @@ class Comparison:
     per_genre: pd.DataFrame
     confusions: dict[str, pd.DataFrame]
     calibration: pd.DataFrame
+    risk_coverage: pd.DataFrame
+    areas: pd.DataFrame
     dependence: pd.DataFrame
     curves: pd.DataFrame
     shared: list[str]
@@ -100,7 +107,7 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
     if len({run.run_id for run in runs}) < len(runs):
         raise GenrecoreError("A run cannot be compared with itself; name each run once.")
     sides = [
-        Side(run.run_id, title, (run,), (read_test_predictions(run),))
+        Side(run.run_id, title, (run,), (with_confidence(read_test_predictions(run), run),))
         for run, title in zip(runs, distinct([run.title for run in runs]), strict=True)
     ]
     return compare_sides(sides, band, on_shared)
@@ -152,6 +159,8 @@ def compare_sides(
         per_genre=_joined(_per_genre(side) for side in sides),
         confusions=confusions,
         calibration=_joined(_titled(side, metrics.reliability(*_pooled(side))) for side in sides),
+        risk_coverage=_joined(_titled(side, _risk_coverage(side)) for side in sides),
+        areas=_joined(_titled(side, _areas(side)) for side in sides),
         dependence=differences.dependence(sides),
         curves=_joined(
             read_curves(run).assign(key=side.key) for side in sides for run in side.runs
@@ -236,6 +245,24 @@ def _per_genre(side: Side) -> pd.DataFrame:
         table["n_clips"] = table["n_clips"].fillna(0).astype(int)
     columns = ["genre", "n_clips", "recall", "recall_low", "recall_high", "precision", "f1"]
     return _titled(side, table[columns])
+
+
+def _risk_coverage(side: Side) -> pd.DataFrame:
+    if not side.clips:
+        return pd.DataFrame(columns=["coverage", "accuracy", "low", "high", "confidence"])
+    clips = pd.Index(sorted(side.clips))
+    confidence = side.matrix(clips, of="confidence")
+    return selective.risk_coverage(side.matrix(clips), confidence, side.groups(clips))
+
+
+def _areas(side: Side) -> pd.DataFrame:
+    clips, row = pd.Index(sorted(side.clips)), dict[str, float]()
+    for name in ("area", "normalised"):
+        value = NOTHING
+        if side.clips:
+            value = selective.area(side.matrix(clips, of=name), side.groups(clips))
+        row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+    return pd.DataFrame([row])
 
 
 _MOST_NAMES = 4  # in a note

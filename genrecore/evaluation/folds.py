@@ -13,6 +13,7 @@ from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.scores import read_test_predictions
+from genrecore.evaluation.selective import with_confidence
 from genrecore.store.run import Run
 from genrecore.words import listed, plural
 
@@ -107,7 +108,9 @@ def pool_folds(runs: Iterable[Run]) -> PooledFolds:
             "not pooled."
         )
     by_fold = _by_fold(runs, n_folds)
-    tables = {fold: read_test_predictions(run) for fold, run in by_fold.items()}
+    tables = {
+        fold: with_confidence(read_test_predictions(run), run) for fold, run in by_fold.items()
+    }
     _check_genres(by_fold, tables)
     joined = pd.concat(
         [table.assign(fold=fold) for fold, table in tables.items()], ignore_index=True

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore.evaluation import clustered, metrics, significance, verdicts
+from genrecore.evaluation import clustered, selective, significance, verdicts
 from genrecore.evaluation.clustered import NOTHING, Interval
 from genrecore.store.run import Run
 from genrecore.words import plural, thousands
@@ -51,7 +51,13 @@ class Side:
     @cached_property
     def right(self) -> tuple[pd.Series, ...]:
         """Whether each clip was recognised, by clip_id; one series for each test."""
-        return tuple(_right(table) for table in self.tests)
+        return tuple(table["right"] for table in self.outcomes)
+
+    @cached_property
+    def outcomes(self) -> tuple[pd.DataFrame, ...]:
+        """`right, confidence, area, normalised` by clip_id, a table for each test; the last two as
+        `selective.area_parts` says."""
+        return tuple(selective.outcomes_by_clip(table) for table in self.tests)
 
     @cached_property
     def sets(self) -> tuple[frozenset[str], ...]:
@@ -85,24 +91,22 @@ class Side:
         cut = [table[table["clip_id"].isin(clips)].reset_index(drop=True) for table in self.tests]
         return Side(self.key, self.title, self.runs, tuple(table for table in cut if len(table)))
 
-    def matrix(self, clips: pd.Index, tests: Sequence[int] | None = None) -> np.ndarray:
+    def matrix(
+        self, clips: pd.Index, tests: Sequence[int] | None = None, of: str = "right"
+    ) -> np.ndarray:
         """Whether each test recognises each clip, (tests, clips): bool, or float with nan where a
         test lacks clips.
 
         Args:
             clips: Ids of the clips.
             tests: Indices of the tests; all by default.
+            of: A column of `outcomes`.
         """
-        tests = range(len(self.right)) if tests is None else tests
-        if all(len(self.sets[k]) == len(clips) for k in tests):
-            return np.stack([self.right[k].loc[clips].to_numpy(dtype=bool) for k in tests])
-        return np.stack([self.right[k].astype(float).reindex(clips).to_numpy() for k in tests])
-
-
-def _right(table: pd.DataFrame) -> pd.Series:
-    genre_index, proba = metrics.as_arrays(table, metrics.genres_in(table))
-    right = metrics.predicted_index(proba) == genre_index
-    return pd.Series(right, index=pd.Index(table["clip_id"].astype(object)))
+        tests = range(len(self.outcomes)) if tests is None else tests
+        columns = [self.outcomes[k][of] for k in tests]
+        if all(len(column) == len(clips) for column in columns):
+            return np.stack([column.loc[clips].to_numpy() for column in columns])
+        return np.stack([column.astype(float).reindex(clips).to_numpy() for column in columns])
 
 
 @dataclass(frozen=True)
@@ -128,21 +132,23 @@ def judge_pairs(sides: Sequence[Side], band: float, on_shared: bool = False) -> 
     """
     is_level = all(side.is_level for side in sides) and len({side.clips for side in sides}) == 1
     clips = sides[0].right[0].index if is_level else pd.Index([])
-    right, groups = [], np.array([])
+    values: list[_Matrices] = []
+    groups = np.array([])
     if is_level and len(clips):
-        right = [side.matrix(clips) for side in sides]
+        values = [_matrices(side, clips) for side in sides]
         groups = sides[0].groups(clips)
     rows: list[dict[str, Any]] = []
     for (k, a), (m, b) in itertools.combinations(enumerate(sides), 2):
         row: dict[str, Any] = {
             "run_a": a.key, "run_b": b.key, "title_a": a.title, "title_b": b.title
         }  # fmt: skip
-        if right and a.dataset == b.dataset:
-            row |= _statistics(right[k], right[m], groups)
+        if values and a.dataset == b.dataset:
+            row |= _statistics(values[k], values[m], groups)
         else:
             row |= _statistics_of_uneven(a, b, on_shared)
         row["single"] = [side.title for side in (a, b) if side.is_system and len(side.tests) == 1]
         rows.append(row)
+    selective.judge_areas(rows)
     adjusted = verdicts.holm([row["p"] for row in rows])
     n_pairs = sum(not np.isnan(p) for p in adjusted)
     for row, p in zip(rows, adjusted, strict=True):
@@ -166,8 +172,14 @@ def _accuracy(side: Side) -> Interval:
 _NOT_COMPARED: dict[str, Any] = {
     "n_clips": 0, "both": 0, "only_a": 0, "only_b": 0, "neither": 0, "gap": NOTHING,
     "difference": nan, "low": nan, "high": nan, "error": nan, "p": nan, "p_mcnemar": nan,
-    "seeds": "",
+    "seeds": "", "area": NOTHING, "normalised": NOTHING,
 }  # fmt: skip
+
+_Matrices = dict[str, np.ndarray]
+
+
+def _matrices(side: Side, clips: pd.Index, tests: Sequence[int] | None = None) -> _Matrices:
+    return {name: side.matrix(clips, tests, name) for name in ("right", "area", "normalised")}
 
 
 def _statistics_of_uneven(a: Side, b: Side, on_shared: bool) -> dict[str, Any]:
@@ -189,14 +201,15 @@ def _statistics_of_uneven(a: Side, b: Side, on_shared: bool) -> dict[str, Any]:
             f"{thousands(len(b.clips))}, {thousands(n)} of them the same: they are compared on "
             "those alone only if you ask for it.",
         }
-    right_a, right_b = a.matrix(clips, tests[0]), b.matrix(clips, tests[1])
-    return _statistics(right_a, right_b, a.groups(clips))
+    values_a, values_b = _matrices(a, clips, tests[0]), _matrices(b, clips, tests[1])
+    return _statistics(values_a, values_b, a.groups(clips))
 
 
-def _statistics(right_a: np.ndarray, right_b: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+def _statistics(of_a: _Matrices, of_b: _Matrices, groups: np.ndarray) -> dict[str, Any]:
     """Counts, interval and test of a pair: whether each test of A and of B recognises each clip,
     (tests, clips), and the artist of each clip."""
-    gap = clustered.difference(right_a, right_b, groups)
+    gaps = {name: clustered.difference(of_a[name], of_b[name], groups) for name in of_a}
+    gap, right_a, right_b = gaps.pop("right"), of_a["right"], of_b["right"]
     a, b = _over_tests(right_a), _over_tests(right_b)
     counts: dict[str, Any] = {
         "both": float((a * b).sum()), "only_a": float((a * (1 - b)).sum()),
@@ -211,7 +224,8 @@ def _statistics(right_a: np.ndarray, right_b: np.ndarray, groups: np.ndarray) ->
     tests = {"p": gap.p, "p_mcnemar": mcnemar, "seeds": seeds}
     ends = {"low": gap.low, "high": gap.high, "error": gap.error}
     return {
-        "n_clips": right_a.shape[1], **counts, "gap": gap, "difference": gap.value, **ends, **tests
+        "n_clips": right_a.shape[1], **counts, "gap": gap, "difference": gap.value, **ends,
+        **tests, **gaps,
     }  # fmt: skip
 
 

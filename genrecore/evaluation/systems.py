@@ -26,6 +26,7 @@ from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.evaluation.scores import read_test_predictions, run_scores
+from genrecore.evaluation.selective import with_confidence
 from genrecore.store.run import Run, marked
 from genrecore.store.runs import each_readable, fault
 from genrecore.words import listed
@@ -258,13 +259,13 @@ def side(system: System, title: str) -> tuple[Side, list[str]]:
     tests, notes = [], [f"{title}: {note}" for note in system.notes]
     for name, runs in system.tests:
         if len(runs) == 1:
-            tests.append(read_test_predictions(runs[0]))
+            tests.append(with_confidence(read_test_predictions(runs[0]), runs[0]))
             continue
         try:
             tests.append(pool_folds(runs).predictions)
         except GenrecoreError as error:
             notes.append(f"{title}, {name}, not pooled: {error}")
-            tests += [read_test_predictions(run) for run in runs]
+            tests += [with_confidence(read_test_predictions(run), run) for run in runs]
     return Side(system.signature, title, system.runs, tuple(tests)), notes
 
 

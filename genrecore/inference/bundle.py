@@ -17,6 +17,7 @@ from genrecore import __version__
 from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.scores import run_scores
+from genrecore.evaluation.selective import Thresholds
 from genrecore.inference.loaded import FILES, LoadedRun
 from genrecore.models import MODELS
 from genrecore.store.files import new_folder, read_json, write_json, write_text
@@ -28,16 +29,19 @@ _FORMAT = 1
 _WEIGHTS = ("model.safetensors", "model.skops")
 
 
-def to_bundle(loaded: LoadedRun, folder: Path) -> Path:
+def to_bundle(loaded: LoadedRun, folder: Path, precision: float | None = None) -> Path:
     """Writes a run as a bundle; the folder gets its name when it is complete.
 
     Args:
         loaded: The run.
         folder: A new or an empty folder, or an older bundle, which is replaced.
+        precision: For which thresholds are written, in `config.json` and in the card.
 
     Raises:
-        GenrecoreError: The folder holds something else, or cannot be written.
+        GenrecoreError: The folder holds something else, or cannot be written; or no such precision
+            can be promised.
     """
+    thresholds = None if precision is None else loaded.thresholds(precision)
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise GenrecoreError(f"{folder} is a file; give a new folder.")
@@ -49,10 +53,10 @@ def to_bundle(loaded: LoadedRun, folder: Path) -> Path:
         with new_folder(folder) as hidden:
             weights = loaded.run.weights
             shutil.copyfile(weights, hidden / f"model{weights.suffix}")
-            write_json(hidden / "config.json", _config(loaded))
+            write_json(hidden / "config.json", _config(loaded, thresholds))
             if loaded.medium == "wave":
                 write_json(hidden / "preprocessor_config.json", _preprocessor(loaded))
-            write_text(hidden / "README.md", card(loaded, folder.name))
+            write_text(hidden / "README.md", card(loaded, folder.name, thresholds))
             if folder.exists():
                 shutil.rmtree(folder)
     except OSError as error:
@@ -82,14 +86,17 @@ def load(folder: str | Path) -> LoadedRun:
         calibration = Calibration.from_json(values["calibration"])
     except (KeyError, TypeError, AttributeError):
         raise GenrecoreError(f"The bundle {folder} does not say how it is calibrated.") from None
-    return LoadedRun(Run(folder), load_classifier(weights), calibration)
+    loaded = LoadedRun(Run(folder), load_classifier(weights), calibration)
+    kept = values.get("selective")
+    loaded.bundled = () if kept is None else (Thresholds.from_json(kept),)
+    return loaded
 
 
 def _is_bundle(folder: Path) -> bool:
     return isinstance(read_json(folder / "config.json").get("genrecore"), dict)
 
 
-def _config(loaded: LoadedRun) -> dict[str, Any]:
+def _config(loaded: LoadedRun, thresholds: Thresholds | None) -> dict[str, Any]:
     return {
         "model_type": "genrecore",
         "architectures": [loaded.config.model.name],
@@ -102,6 +109,7 @@ def _config(loaded: LoadedRun) -> dict[str, Any]:
             "medium": loaded.medium,
             "calibration": loaded.calibration.as_json(),
             "config": loaded.config.model_dump(mode="json"),
+            **({} if thresholds is None else {"selective": thresholds.as_json()}),
         },
     }
 
@@ -117,8 +125,9 @@ def _preprocessor(loaded: LoadedRun) -> dict[str, Any]:
     }
 
 
-def card(loaded: LoadedRun, name: str = "model") -> str:
-    """The model card in Markdown: what it is, how it was trained and tested, how to use it."""
+def card(loaded: LoadedRun, name: str = "model", thresholds: Thresholds | None = None) -> str:
+    """The model card in Markdown: what it is, how it was trained and tested, how to use it, and
+    from which confidence on its answers are to be believed."""
     run, config = loaded.run, loaded.config
     try:
         scores = run_scores(run)
@@ -174,10 +183,29 @@ print(prediction.genre, prediction.proba)
 ```
 
 {takes}
-
+{_not_sure(thresholds)}
 Genres are what a dataset's makers called them. Music unlike its training clips, speech and noise
 get a genre as well.
 """
+
+
+def _not_sure(thresholds: Thresholds | None) -> str:
+    """The thresholds as a section of the card; empty without any."""
+    if thresholds is None:
+        return ""
+    rows = "".join(
+        f"| {genre} | {'never answered' if least is None else decimals(least, 6)} |\n"
+        for genre, least in thresholds.of_genre.items()
+    )
+    return f"""
+## When it is not sure
+
+So that {percent(thresholds.precision)} of the answers are right, take a genre for an answer only
+from this calibrated probability on (`classify("clip.mp3", precision={thresholds.precision:g})`):
+
+| genre | least probability |
+|---|---|
+{rows}"""
 
 
 def _header(loaded: LoadedRun, scores: dict[str, Any], name: str) -> str:

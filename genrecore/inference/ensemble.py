@@ -3,9 +3,10 @@ and length, and segments of many files go through a network together."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import torch
 from genrecore.data.datasets import DATASETS
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.evaluation.selective import Thresholds, select
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun, Prediction, by_genre
 from genrecore.inference.sources import File, Source, as_file, display_name, fault_of, is_array
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.training import hardware
+
+_MOST_KEPT = 32  # precisions whose thresholds are kept
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,26 @@ class EnsemblePrediction:
         average: Mean of the calibrated probabilities, (genres,); None for a single run, or where
             the runs have different genres.
         problem: Why the file cannot be used; empty where it can.
+        thresholds: From which confidence on the average is an answer; None where no precision is
+            wanted.
     """
 
     name: str
     predictions: tuple[Prediction, ...] = ()
     average: np.ndarray | None = None
     problem: str = ""
+    thresholds: Thresholds | None = None
+
+    @property
+    def answer(self) -> str | None:
+        """The likeliest genre, of several runs on average; None for "not sure"."""
+        first = self.predictions[0]
+        if self.average is None:
+            return first.answer
+        genre = first.genres[int(self.average.argmax())]
+        if self.thresholds is None:
+            return genre
+        return self.thresholds.answer(genre, float(self.average.max()))
 
     @property
     def warning(self) -> str:
@@ -77,6 +95,8 @@ class EnsemblePrediction:
             genres = self.predictions[0].genres
             values["genre"] = genres[int(self.average.argmax())]
             values["proba"] = by_genre(genres, self.average)
+            if self.thresholds is not None:
+                values |= self.thresholds.judged(genres, self.average)
         return values
 
 
@@ -89,6 +109,7 @@ class Ensemble:
         genres: The genres of all runs; None where they differ, and nothing is averaged.
         note: Why nothing is averaged; empty where it is, or for one run.
         caution: A sentence about runs that were trained on generated music alone; else empty.
+        promises: What may be expected of answers at the wanted precision, in sentences.
     """
 
     def __init__(self, loaded: Sequence[LoadedRun]) -> None:
@@ -119,12 +140,57 @@ class Ensemble:
             for run in self.loaded
             if (name := run.config.dataset.name) in DATASETS and DATASETS[name].facts.made_up
         ]
+        self.promises: list[str] = []
+        self._thresholds: list[Thresholds | None] = [None] * len(self.loaded)
+        self._of_average: Thresholds | None = None
+        self._wanting: dict[float, Ensemble] = {}
         self.caution = ""
         if made_up:
             self.caution = (
                 f"Trained on music that genrecore makes itself: {', '.join(made_up)}. Real music "
                 "belongs to none of its genres, whatever the prediction."
             )
+
+    def wanting(self, precision: float | None) -> Ensemble:
+        """The same runs, whose predictions are answers only where the share of right ones is so
+        large; without a precision this one.
+
+        Raises:
+            UsageError: No such precision can be promised.
+            GenrecoreError: A run has no predictions.
+        """
+        if precision is None:
+            return self
+        if precision not in self._wanting:
+            runs = [loaded.run for loaded in self.loaded]
+            selections = [select([run], precision) for run in runs]
+            other = copy.copy(self)
+            other._thresholds = [selection.thresholds for selection in selections]
+            other.promises = list(selections[0].sentences)
+            if len(runs) > 1:
+                other.promises = []
+                for run, selection in zip(runs, selections, strict=True):
+                    other.promises += [f"{run.run_id}: {text}" for text in selection.sentences]
+            if len(runs) > 1 and self.genres:
+                try:
+                    average = select(runs, precision)
+                    other._of_average = average.thresholds
+                    other.promises += [f"On average: {text}" for text in average.sentences]
+                except GenrecoreError as error:
+                    other._of_average = Thresholds(precision, {})
+                    other.promises.append(str(error))
+            if len(self._wanting) >= _MOST_KEPT:
+                self._wanting.clear()
+            self._wanting[precision] = other
+        return self._wanting[precision]
+
+    def judged(self, result: EnsemblePrediction) -> EnsemblePrediction:
+        """Predictions of these runs as answers at the precision that is wanted of them."""
+        predictions = tuple(
+            replace(prediction, thresholds=thresholds)
+            for prediction, thresholds in zip(result.predictions, self._thresholds, strict=False)
+        )
+        return replace(result, predictions=predictions, thresholds=self._of_average)
 
     def classify(
         self,
@@ -224,15 +290,15 @@ class Ensemble:
             average = None
             if self.genres and len(of_file) > 1:
                 average = np.mean([prediction.proba for prediction in of_file], axis=0)
-            predictions.append(EnsemblePrediction(of_file[0].name, of_file, average))
+            predictions.append(self.judged(EnsemblePrediction(of_file[0].name, of_file, average)))
         return predictions
 
 
-def load(names: Sequence[str | Path | Run]) -> Ensemble:
-    """The ensemble of these runs, named by id, by folder or as `Run`s.
+def load(names: Sequence[str | Path | Run], precision: float | None = None) -> Ensemble:
+    """The ensemble of these runs, named by id, by folder or as `Run`s, `wanting` this precision.
 
     Raises:
-        UsageError: As for `Ensemble` and `loaded.load`.
-        GenrecoreError: As for `loaded.load`.
+        UsageError: As for `Ensemble`, `Ensemble.wanting` and `loaded.load`.
+        GenrecoreError: As for `Ensemble.wanting` and `loaded.load`.
     """
-    return Ensemble([inference.load(name) for name in names])
+    return Ensemble([inference.load(name) for name in names]).wanting(precision)

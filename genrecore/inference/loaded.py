@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,12 @@ from genrecore.data.corpus import dequantise, quantise
 from genrecore.data.corpus_arrays import steps_first
 from genrecore.data.corpus_images import read_image, resize
 from genrecore.data.segments import Segmenter
-from genrecore.errors import AudioError, GenrecoreError
+from genrecore.errors import AudioError, GenrecoreError, UsageError
 from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.preference import best_run
+from genrecore.evaluation.selective import Thresholds, select
 from genrecore.features import cache as feature_cache
 from genrecore.inference.sources import File, Source, as_file, display_name, fault_of
 from genrecore.store.run import Run
@@ -31,7 +32,7 @@ from genrecore.store.runs import find_run
 from genrecore.training import embedding, hardware
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import load_classifier
-from genrecore.words import thousands
+from genrecore.words import listed, percent, thousands
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Prediction:
         medium: What was classified, a key of `FILES`.
         warning: A sentence where the file is damaged and only what can be decoded was classified;
             otherwise empty.
+        thresholds: From which confidence on it is an answer; None where no precision is wanted.
     """
 
     name: str
@@ -94,11 +96,19 @@ class Prediction:
     image: np.ndarray | None = None
     medium: str = "wave"
     warning: str = ""
+    thresholds: Thresholds | None = None
 
     @property
     def genre(self) -> str:
         """The most probable genre."""
         return self.genres[int(self.proba.argmax())]
+
+    @property
+    def answer(self) -> str | None:
+        """The genre, or None for "not sure" where that would not keep the wanted precision."""
+        if self.thresholds is None:
+            return self.genre
+        return self.thresholds.answer(self.genre, float(self.proba.max()))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: name, genre, probabilities, duration and excerpt."""
@@ -114,6 +124,8 @@ class Prediction:
             values["start_s"] = self.start_s
             values["judged_s"] = len(self.wave) / self.sample_rate_hz
             values["warning"] = self.warning
+        if self.thresholds is not None:
+            values |= self.thresholds.judged(self.genres, self.proba)
         return values
 
 
@@ -143,7 +155,10 @@ class LoadedRun:
         medium: What it classifies, a key of `FILES`.
         segmenter: How it cuts that into segments; of a sequence, samples are steps.
         batch_size: Segments that go through the network at a time.
+        bundled: Of a bundle the thresholds that it has; None of a run in a store.
     """
+
+    bundled: tuple[Thresholds, ...] | None = None
 
     def __init__(self, run: Run, network: Classifier, calibration: Calibration) -> None:
         """
@@ -189,6 +204,7 @@ class LoadedRun:
         start_s: float | None = None,
         length_s: float | None = None,
         sample_rate_hz: float | None = None,
+        precision: float | None = None,
     ) -> Prediction:
         """The prediction for one recording, decoded exactly as the training clips were.
 
@@ -199,14 +215,37 @@ class LoadedRun:
             start_s: Where to start; by default the middle of the file is classified.
             length_s: How much to classify; by default as much as of a training clip.
             sample_rate_hz: The rate of an array of samples.
+            precision: Share of its answers that shall be right, 0.5 to 0.999; below that the
+                prediction's `answer` is None.
 
         Raises:
             AudioError: It cannot be used; the sentence says why.
-            UsageError: It is nothing that can be classified, or an array's rate is missing.
+            UsageError: It is nothing that can be classified, an array's rate is missing, or the
+                precision cannot be promised.
         """
+        thresholds = None if precision is None else self.thresholds(precision)
         name = display_name(source) if name is None else name
         with fault_of(name), as_file(source, self.medium, sample_rate_hz) as file:
-            return self.predict([self.read_excerpt(file, name, start_s, length_s)])[0]
+            prediction = self.predict([self.read_excerpt(file, name, start_s, length_s)])[0]
+        return replace(prediction, thresholds=thresholds)
+
+    def thresholds(self, precision: float) -> Thresholds:
+        """From which confidence on so large a share of its answers is right.
+
+        Raises:
+            UsageError: No such precision can be promised.
+            GenrecoreError: The run has no predictions, or its bundle no such thresholds.
+        """
+        if self.bundled is None:
+            return select([self.run], precision).thresholds
+        for thresholds in self.bundled:
+            if thresholds.precision == precision:
+                return thresholds
+        kept = [percent(thresholds.precision) for thresholds in self.bundled]
+        raise UsageError(
+            f"This bundle has thresholds for a precision of {listed(kept) or 'nothing'}; found "
+            f"{percent(precision)}. It is written for another with genrecore export --precision."
+        )
 
     def read_excerpt(
         self,

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from genrecore import __version__
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, describe
+from genrecore.evaluation.selective import Thresholds
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun
 from genrecore.store.progress import Phase, Report, silent
 
@@ -44,12 +45,16 @@ class OnnxFile:
     n_checked: int
 
 
-def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> OnnxFile:
+def to_onnx(
+    loaded: LoadedRun, path: Path, report: Report = silent, precision: float | None = None
+) -> OnnxFile:
     """Writes a run as ONNX and compares it with the original.
 
     The graph takes `waveform` (batch, samples) float32 in [-1, 1], mono, at the run's sample rate,
     of any length; it gives `proba` (batch, genres), calibrated, and `segment_proba` (batch,
-    segments, genres), uncalibrated. Genres, rate and the rest stand in the metadata.
+    segments, genres), uncalibrated. Genres, rate and the rest stand in the metadata;
+    where a `precision` is wanted, so do the `thresholds` of the genres, null for one that is never
+    answered.
 
     Raises:
         GenrecoreError: A package is missing, the run classifies images, is a classical one or has a
@@ -67,9 +72,10 @@ def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> OnnxFile:
     import onnx
 
     _check_exportable(loaded)
+    thresholds = None if precision is None else loaded.thresholds(precision)
     report(Phase.EXPORTING, 0, 0)
     model = _export_network(loaded)
-    _add_surroundings(model, loaded)
+    _add_surroundings(model, loaded, thresholds)
     temporary = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +170,7 @@ def _adaptive_max_pool2d(x: Tensor, output_size: list[int]) -> tuple[Tensor, Ten
 _DECOMPOSITIONS: dict[Any, Any] = {torch.ops.aten.adaptive_max_pool2d.default: _adaptive_max_pool2d}
 
 
-def _add_surroundings(model: Any, loaded: LoadedRun) -> None:
+def _add_surroundings(model: Any, loaded: LoadedRun, thresholds: Thresholds | None) -> None:
     """Puts the nodes before and after the network, inputs, outputs and metadata into its model."""
     from onnx import TensorProto, helper
 
@@ -196,6 +202,8 @@ def _add_surroundings(model: Any, loaded: LoadedRun) -> None:
         "caveats": " ".join(loaded.run.caveats),
         "config": config.model_dump_json(),
     }
+    if thresholds is not None:
+        metadata |= {name: json.dumps(value) for name, value in thresholds.as_json().items()}
     helper.set_model_props(model, metadata)
 
 

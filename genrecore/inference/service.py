@@ -56,7 +56,9 @@ AtLeastASecond = Annotated[float | None, Query(ge=1, le=_LONGEST_S, allow_inf_na
 Token = Annotated[
     HTTPAuthorizationCredentials | None, Depends(HTTPBearer(scheme_name="token", auto_error=False))
 ]
+Share = Annotated[float | None, Query(ge=0.5, le=0.999, allow_inf_nan=False)]
 _EXPECTED = {
+    "precision": "a share from 0.5 to 0.999",
     "start_s": f"a number of seconds from 0 to {thousands(_LATEST_S)}",
     "length_s": f"a number of seconds from 1 to {_LONGEST_S:g}",
     "doubts": "true or false",
@@ -91,6 +93,7 @@ class ServiceLimits:
     at_once: int = 64  # files that are classified or wait for it; more are sent away
     per_minute: int = 1200  # requests of one client; more are sent away
     hosts: tuple[str, ...] = guard.LOOPBACK  # the host names that the server answers to
+    precision: float | None = None  # that is wanted of answers where a request names none
     base_path: str = ""  # before every path, where a proxy serves it below one, as in "/genres"
 
 
@@ -154,7 +157,8 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
         description=f"Send {file}, as it is or as the one file of a form; {runs} classify it. "
         "start_s and length_s choose a part, by default the middle, as long as a training clip; "
         "name is that of a file sent as it is; with doubts=true the answer holds reasons to "
-        f"distrust it.{caveats}",
+        "distrust it; with precision=0.9 it has an answer where nine of ten such answers are "
+        f"right, else null.{caveats}",
         response_model=_response_model(ensemble),
         response_model_exclude_unset=True,
         responses={code: {"model": ErrorMessage, "description": _ERRORS[code]} for code in _ERRORS},
@@ -219,13 +223,15 @@ def _response_model(ensemble: Ensemble) -> type[BaseModel]:
         "temperature": float,
     }  # fmt: skip
     warning: Any = {}
+    judged: Any = {"answer": (genre | None, None), "threshold": (float | None, None)}
+    fields |= judged
     if ensemble.loaded[0].medium == "wave":
         warning = {"warning": str}
         fields |= {"duration_s": float, "start_s": float, "judged_s": float, **warning}
     if len(ensemble.loaded) == 1:
         return create_model("Prediction", **fields, doubts=doubts)
     runs: Any = list[create_model("Prediction", **fields)]  # type: ignore[misc]
-    average = {"genre": genre, "proba": proba} if ensemble.genres else {}
+    average = {"genre": genre, "proba": proba, **judged} if ensemble.genres else {}
     fields = {"name": str, "agreement": str, "runs": runs, **warning, **average}
     return create_model("EnsemblePrediction", **fields, doubts=doubts)
 
@@ -289,6 +295,7 @@ class _Service:
         start_s: Seconds = None,
         length_s: AtLeastASecond = None,
         doubts: bool = False,
+        precision: Share = None,
     ) -> Any:
         self._check_room()  # before anybody sends for nothing
         file, form_name = await self._receive(request)
@@ -305,7 +312,7 @@ class _Service:
             file.close()
 
         answer = asyncio.get_running_loop().run_in_executor(
-            self.threads, self._classified, file, name, (start_s, length_s), doubts
+            self.threads, self._classified, file, name, (start_s, length_s), doubts, precision
         )
         answer.add_done_callback(done)
         try:
@@ -318,14 +325,20 @@ class _Service:
             ) from None
 
     def _classified(
-        self, file: IO[bytes], name: str, excerpt: tuple[float | None, ...], with_doubts: bool
+        self,
+        file: IO[bytes],
+        name: str,
+        excerpt: tuple[float | None, ...],
+        with_doubts: bool,
+        precision: float | None,
     ) -> dict[str, Any]:
         with self.lock:
             self.n_classifying += 1
             n_threads = max(1, self.n_cores // self.n_classifying)
         try:
             with hardware.torch_threads(n_threads, later=self.n_cores):
-                prediction = self.ensemble.classify(file, name, *excerpt)
+                ensemble = self.ensemble.wanting(precision or self.limits.precision)
+                prediction = ensemble.classify(file, name, *excerpt)
                 if not with_doubts:
                     return prediction.as_dict()
                 doubts = self.doubt_finder.doubts_about(prediction)

@@ -205,6 +205,24 @@ COLUMNS: Mapping[str, Column] = {
         "Resolves, points", "size",
         "The smallest true difference that these clips would show four times in five.",
     ),
+    # Answers that may be "not sure".
+    "area": Column(
+        "Mean error", "share",
+        "Of the clips answered, the surest first, averaged over all shares: the area under the "
+        "risk–coverage curve (AURC). Less is better.",
+    ),
+    "area_low": Column("95 % interval", "share", upper="area_high"),
+    "normalised": Column(
+        "Normalised", "number",
+        "0: all mistakes are on the clips that it is least sure of; 1: they may be anywhere. It "
+        "says what a run knows of its mistakes, however many they are.",
+    ),
+    "normalised_low": Column("Normalised, 95 %", "number", upper="normalised_high"),
+    "threshold": Column("Answered from", "share", "The least calibrated probability of an answer."),
+    "coverage": Column("Answered", "share", "Of the test clips that are predicted as the genre."),
+    "coverage_low": Column("Answered, 95 %", "share", upper="coverage_high"),
+    "reached": Column("Of these right", "share", "Of the test clips that are answered."),
+    "reached_low": Column("Right, 95 %", "share", upper="reached_high"),
     # How much a genre depends on the model.
     "lowest": Column("Lowest recall", "share"),
     "worst": Column("of"),
@@ -246,6 +264,17 @@ PAIRS = _columns(
     n_clips=Column("Shared clips", "count"),
 )
 GENRES = _columns("title genre n_clips recall recall_low precision f1")
+AREAS = _columns("title area area_low normalised normalised_low")
+THRESHOLDS = _columns(
+    "genre n_valid threshold lowest n_test coverage coverage_low reached reached_low",
+    n_valid=Column("Validation clips", "count", "That are predicted as the genre."),
+    n_test=Column("Test clips", "count", "That are predicted as the genre."),
+    lowest=Column(
+        "Perhaps from",
+        "share",
+        "The lowest threshold that the validation clips do not speak against.",
+    ),
+)
 DEPENDENCE = _columns(
     "genre n_clips lowest worst highest best p_holm dependence",
     best=COLUMNS["worst"],

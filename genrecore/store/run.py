@@ -19,6 +19,7 @@
 | `resume.pt` | everything that going on needs |
 | `audit.json` | what the audit of data and split found (`genrecore.data.audit`) |
 | `scores.json`, `calibration.json` | caches: scores of the test, temperature of the probabilities |
+| `strangers.parquet` | `kind, p_<genre>…` of sound that is none of the genres (`strangers`) |
 | `probes.parquet` | `probe, clip_id, genre, p_<genre>…` of changed test clips (`probes`) |
 | `environment.json` | versions, device, precision and threads |
 | `process.json`, `ended.json` | who leads its processes; how they ended, if somebody saw it |

@@ -79,6 +79,8 @@ def figures(
         ]
     calibration = plots.calibration(compared.calibration, styles)
     drawings.append(ReportFigure("calibration", "calibration", calibration))
+    curves = plots.risk_coverage(compared.risk_coverage, styles)
+    drawings.append(ReportFigure("risk-coverage", "calibration", curves))
     return drawings + _cost_figures(compared, styles)
 
 

@@ -13,6 +13,7 @@ from genrecore.config.run import RunConfig
 from genrecore.evaluation import costs, differences, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.columns import (
+    AREAS,
     COSTS,
     DEPENDENCE,
     GENRES,
@@ -41,6 +42,7 @@ def tables(compared: Comparison) -> list[ReportTable]:
         title = "How much each genre depends on the model"
         collected.append(ReportTable("dependence", title, compared.dependence, DEPENDENCE))
     collected += [
+        ReportTable("areas", "Error over all shares answered", compared.areas, AREAS),
         *(_confusion(key, compared.titles[key], m) for key, m in compared.confusions.items()),
         _costs(compared),
         ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL),

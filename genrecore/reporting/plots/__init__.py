@@ -26,7 +26,13 @@ from genrecore.reporting.plots.matrices import (
     pair_matrix,
     recall_map,
 )
-from genrecore.reporting.plots.merits import calibration, cost, critical_difference, dependence
+from genrecore.reporting.plots.merits import (
+    calibration,
+    cost,
+    critical_difference,
+    dependence,
+    risk_coverage,
+)
 from genrecore.reporting.plots.palette import RunStyle, genre_colours, run_styles
 from genrecore.reporting.plots.sound import mel_spectrogram, probabilities_over_time, waveform
 
@@ -53,6 +59,7 @@ __all__ = [
     "probabilities_over_time",
     "probabilities_side_by_side",
     "recall_map",
+    "risk_coverage",
     "run_styles",
     "study_curves",
     "waveform",

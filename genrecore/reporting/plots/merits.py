@@ -19,6 +19,7 @@ from genrecore.reporting.plots.chart import (
     named,
     names_axis,
     quiet_line,
+    see_through,
     whiskers,
     with_legend,
 )
@@ -197,6 +198,81 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
         means.append(f"{title} is {percent(certainty)} sure and {percent(right)} right on average")
     shares = ("Bin from", "Bin to", "Mean certainty", "Right", "from", "to")
     return Chart(figure, f"Calibration curves. {'; '.join(means)}.", numbers, shares)
+
+
+_MOST_BANDS = 3  # intervals over one another that can be told apart
+
+
+def risk_coverage(
+    table: pd.DataFrame, styles: Mapping[str, RunStyle], precision: float | None = None
+) -> Chart:
+    """The share of right answers by the share of clips that is answered, the surest first; with
+    few runs the 95 % intervals as bands.
+
+    Args:
+        table: `run_id, title` and the columns of `selective.risk_coverage`.
+        styles: Style of each run.
+        precision: A wanted share, drawn as a line.
+    """
+    traces: list[dict[str, Any]] = []
+    titles = table.drop_duplicates("run_id").set_index("run_id")["title"]
+    for run_id, title in titles.items():
+        part, style = table[table["run_id"] == run_id], styles[str(run_id)]
+        if len(titles) <= _MOST_BANDS:
+            traces.append(_band(part, style.colour))
+        traces.append(
+            {
+                "type": "scatter",
+                "x": part["coverage"].tolist(),
+                "y": part["accuracy"].tolist(),
+                "mode": "lines+markers",
+                "name": label(title),
+                "line": {"color": style.colour, "width": 2.5},
+                "marker": {"symbol": style.marker, "size": 8, "maxdisplayed": 8},
+                "customdata": [
+                    [percent(row[name]) for name in ("coverage", "low", "high")]
+                    for row in part.to_dict("records")
+                ],
+                "hovertemplate": f"{label(title)}<br>%{{customdata[0]}} answered"
+                "<br>of these right: %{y:.1%} (%{customdata[1]} to %{customdata[2]})"
+                "<extra></extra>",
+                "showlegend": len(titles) > 1,
+            }
+        )
+    if precision is not None:
+        wanted = f"wanted: {percent(precision)}"
+        dotted = {"color": GREY, "width": 2, "dash": "dot"}
+        traces.append(
+            quiet_line([0, 1], [precision] * 2, 2, line=dotted, name=wanted, showlegend=True)
+        )
+    low = float(table["accuracy"].min()) if len(table) else 0.0
+    along = {"title": "Share of clips answered, the surest first", "range": [0, 1.02]}
+    upward = {"title": "Share of answers that are right", "range": [max(0.0, low - 0.2), 1.02]}
+    shares_axis = {"tickformat": ".0%"}
+    heading = "How right the answers are, by how many clips are answered"
+    figure = draw(traces, heading, 380, along | shares_axis, upward | shares_axis)
+    with_legend(figure, len(titles) + (precision is not None), 380)
+    heads = {"title": "Run", "coverage": "Answered", "accuracy": "Right", "low": "from"}
+    numbers = named(table, heads | {"high": "to", "confidence": "Confidence from"})
+    halves = []
+    for run_id, title in titles.items():
+        part = table[table["run_id"] == run_id]
+        half = part.iloc[int((part["coverage"] - 0.5).abs().argmin())]
+        halves.append(
+            f"{title}: {percent(part['accuracy'].iloc[-1])} right where all are answered, "
+            f"{percent(half['accuracy'])} where {percent(half['coverage'])} are"
+        )
+    shares = ("Answered", "Right", "from", "to")
+    return Chart(figure, f"Risk–coverage curves. {'; '.join(halves)}.", numbers, shares)
+
+
+def _band(part: pd.DataFrame, colour: str) -> dict[str, Any]:
+    """The intervals of a curve as an area."""
+    x, low, high = (part[name].tolist() for name in ("coverage", "low", "high"))
+    return quiet_line([*x, *x[::-1]], [*high, *low[::-1]], 0) | {
+        "fill": "toself",
+        "fillcolor": see_through(colour, 0.16),
+    }
 
 
 def critical_difference(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation.selective import check_precision
 from genrecore.inference.doubts import HELD_OUT, TITLES
+from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
 from genrecore.inference.loaded import Prediction
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
@@ -33,7 +37,7 @@ from genrecore.ui.classify.why import highlighted, show_why
 from genrecore.ui.datasets.listening import draw_mel, pick
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
-from genrecore.ui.parts.frame import chart, in_pairs, plain, section
+from genrecore.ui.parts.frame import chart, in_pairs, plain, section, sentences
 from genrecore.ui.parts.player import Lane, Strip, player
 
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
@@ -42,15 +46,43 @@ _LEAST_S = 1.0
 
 def show_clips(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
     """All clips as a table where there are several, and one of them in full."""
-    clip = clips[0] if len(clips) == 1 else _choose_clip(opened, clips)
+    wanting = _choose_precision(opened)
+    clip = clips[0] if len(clips) == 1 else _choose_clip(opened, clips, wanting)
     if clip is None:
         return
     is_wave = opened.ensemble.loaded[0].medium == "wave"
     start_s, length_s = _choose_part(opened, clip) if is_wave else (None, None)
-    _show(classify(opened, clip, start_s, length_s))
+    classified = classify(opened, clip, start_s, length_s)
+    _show(replace(classified, result=wanting.judged(classified.result)))
 
 
-def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | None:
+def _choose_precision(opened: OpenedRuns) -> Ensemble:
+    """The runs, as sure as somebody wants them to be, and what that promises."""
+    always, titles = "always", {"always": "Always"}
+    shares = {0.8, 0.9, 0.95}
+    with suppress(ValueError, GenrecoreError):
+        shares.add(check_precision(float(chosen("precision"))))
+    for share in sorted(shares):
+        titles[f"{share:g}"] = f"If {100 * share:g} % are right"
+    text = choose_one(
+        "Answer",
+        titles,
+        "precision",
+        radio=True,
+        help="Share of the answers that shall be right. Where that cannot be promised, the answer "
+        "is “not sure”. The run's page shows what it costs.",
+    )
+    with sentences():
+        wanting = opened.ensemble.wanting(None if text == always else float(text))
+        for promise in wanting.promises:
+            st.caption(plain(opened.in_titles(promise)))
+        return wanting
+    return opened.ensemble
+
+
+def _choose_clip(
+    opened: OpenedRuns, clips: Sequence[InputClip], wanting: Ensemble
+) -> InputClip | None:
     """The table of several clips, and the picked one; None where none can be used."""
     results = classify_all(opened, clips)
     problems = [result.problem for result, _ in results if result.problem]
@@ -65,10 +97,12 @@ def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | 
     if len(good) < 2:
         return next(iter(good.values()), None)
     section("Clips", "Pick one to hear it and to see what its prediction rests on.")
-    return good[_pick(good, [silent for silent in results if not silent[0].problem])]
+    return good[_pick(good, [silent for silent in results if not silent[0].problem], wanting)]
 
 
-def _pick(clips: Mapping[str, InputClip], results: Sequence[SilentResult]) -> str:
+def _pick(
+    clips: Mapping[str, InputClip], results: Sequence[SilentResult], wanting: Ensemble
+) -> str:
     """The key of the clip that is picked in the table of predictions."""
     rows = []
     for key, (result, kinds) in zip(clips, results, strict=True):
@@ -77,6 +111,8 @@ def _pick(clips: Mapping[str, InputClip], results: Sequence[SilentResult]) -> st
         genre = first.genres[int(proba.argmax())]
         row: dict[str, Any] = {"clip_id": key, "Clip": result.name, "Genre": genre}
         row["Probability"] = float(proba.max())
+        if wanting.promises:
+            row["Answer"] = wanting.judged(result).answer or words.NOT_SURE
         if n_runs > 1:
             n_agreeing = sum(prediction.genre == genre for prediction in result.predictions)
             row["Runs that agree"] = f"{n_agreeing} of {n_runs}"
@@ -187,23 +223,26 @@ def _headline(classified: ClassifiedClip) -> None:
     result, opened = classified.result, classified.opened
     first = result.predictions[0]
     if len(result.predictions) == 1:
-        st.markdown(_two_first(first.genres, first.proba))
+        st.markdown(_two_first(first.genres, first.proba, result))
         return
     agreement = plain(opened.in_titles(result.agreement))
     if result.average is not None:
-        st.markdown(_two_first(first.genres, result.average, " on average"))
+        st.markdown(_two_first(first.genres, result.average, result, " on average"))
         st.markdown(agreement)
     else:
         st.markdown(f"## {agreement}")
         st.caption(plain(opened.ensemble.note))
 
 
-def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
+def _two_first(
+    genres: Sequence[str], proba: np.ndarray, result: EnsemblePrediction, how: str = ""
+) -> str:
     first, second = np.argsort(-proba)[:2]
-    return (
-        f"## {plain(genres[first])} :gray[with {words.percent(proba[first])}{how}, then "
-        f"{plain(genres[second])} with {words.percent(proba[second])}]"
-    )
+    likeliest = f"with {words.percent(proba[first])}{how}"
+    then = f"{plain(genres[second])} with {words.percent(proba[second])}]"
+    if result.answer is None:
+        return f"## Not sure :gray[: {plain(genres[first])} {likeliest}, {then}"
+    return f"## {plain(genres[first])} :gray[{likeliest}, then {then}"
 
 
 def _play(classified: ClassifiedClip) -> None:

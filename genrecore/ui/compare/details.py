@@ -13,7 +13,7 @@ from genrecore.evaluation import costs, differences
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
-from genrecore.reporting.columns import Column
+from genrecore.reporting.columns import AREAS, Column
 from genrecore.training.parts import setting_title
 from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two, cost_table, ranked_blocks
 from genrecore.ui.parts.choices import choose_flag, choose_one
@@ -74,6 +74,24 @@ def show_curves(compared: Comparison, selection: Selection) -> None:
     without = [title for key, title in compared.titles.items() if key not in set(table["run_id"])]
     if without:
         st.caption(plain(f"Fitted without epochs, or without a history: {words.listed(without)}."))
+
+
+def show_unsure(compared: Comparison, selection: Selection) -> None:
+    """How right they are where they may be not sure: the curves, the areas, and every pair."""
+    section(
+        "Who knows what it does not know?",
+        "Each may leave out the clips that it is least sure of. A run that knows what it does not "
+        "know gets better the less it answers.",
+    )
+    for sentence in compared.pairs["area_sentence"][:MOST_LINES]:
+        st.info(plain(sentence), icon=":material/help:")
+    if len(compared.risk_coverage):
+        chart(plots.risk_coverage(compared.risk_coverage, selection.styles), "risk_coverage")
+    special: dict[str, Column | str] = {"title": selection.unit[:-1].capitalize()}
+    show_table(compared.areas, list(AREAS), special)
+    st.caption(
+        "Clips of one artist count as alike. p-values are adjusted for the number of pairs (Holm)."
+    )
 
 
 def show_genres(compared: Comparison, selection: Selection) -> None:

@@ -274,6 +274,7 @@ def _zip_of_tables(compared: Comparison) -> bytes:
 VIEWS: dict[str, tuple[str, Callable[[Comparison, Selection], None]]] = {
     "verdicts": ("Verdicts", show_verdicts),
     "scores": ("Scores", show_scores),
+    "unsure": ("Not sure", details.show_unsure),
     "curves": ("Curves", details.show_curves),
     "genres": ("Genres", details.show_genres),
     "confusions": ("Confusions", details.show_confusions),

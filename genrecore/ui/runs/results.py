@@ -32,6 +32,7 @@ from genrecore.ui.parts.frame import (
 )
 from genrecore.ui.parts.live import again
 from genrecore.ui.parts.tables import show_table
+from genrecore.ui.runs.unsure import show_unsure
 
 
 def run_score(run: Run) -> None:
@@ -79,6 +80,7 @@ def run_result(run: Run) -> None:
             probes = {"run": run.run_id, "view": "probes"}
             link_to("errors", "Is it the music or a trick?", ":material/science:", probes)
             again(run)
+        show_unsure(run)
 
 
 def next_after(run: Run) -> None:
