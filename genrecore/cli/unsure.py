@@ -31,26 +31,26 @@ def thresholds(
     from genrecore.reporting.columns import THRESHOLDS
 
     chosen = find_run(run)
-    selection = selective.select([chosen], precision)
+    answers = selective.select([chosen], precision)
     curve = selective.curve(chosen)
     if as_json:
         print_json(
             {
                 "run": chosen.run_id,
                 "precision": precision,
-                "sentences": selection.sentences,
-                "coverage": vars(selection.coverage),
-                "reached": vars(selection.reached),
-                "thresholds": selection.table,
+                "sentences": answers.sentences,
+                "coverage": vars(answers.coverage),
+                "reached": vars(answers.reached),
+                "thresholds": answers.table,
                 "area": vars(curve.area),
                 "normalised": vars(curve.normalised),
                 "risk_coverage": curve.table,
             }
         )
         return
-    table = selection.table.fillna({"genre": "all, by one threshold"})
+    table = answers.table.fillna({"genre": "all, by one threshold"})
     print_columns(table, THRESHOLDS)
-    for sentence in selection.sentences:
+    for sentence in answers.sentences:
         out.print(sentence)
     out.print(curve.sentence)
 

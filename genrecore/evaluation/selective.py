@@ -316,7 +316,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Answers:
     """A run's answers at a wanted precision: fitted on validation clips, checked on test clips.
 
     Attributes:
@@ -400,7 +400,7 @@ def _genres(rows: pd.DataFrame) -> str:
     return f"{listed(list(rows['genre']))} {'has' if len(rows) == 1 else 'have'}"
 
 
-def select(runs: Sequence[Run], precision: float) -> Selection:
+def select(runs: Sequence[Run], precision: float) -> Answers:
     """The answers of a run, or of several runs whose probabilities are averaged.
 
     Raises:
@@ -437,7 +437,7 @@ def _predictions(runs: Sequence[Run]) -> pd.DataFrame:
     return first.assign(**dict(zip(columns, total.T, strict=True)), confidence=_highest(total))
 
 
-def select_from(predictions: pd.DataFrame, precision: float) -> Selection:
+def select_from(predictions: pd.DataFrame, precision: float) -> Answers:
     """As `select`, from a table of predictions: `clip_id, split, genre, confidence, p_<genre>…` and
     `artist` where some are known."""
     check_precision(precision)
@@ -471,7 +471,7 @@ def select_from(predictions: pd.DataFrame, precision: float) -> Selection:
     )
     limits = test["predicted"].map({genre: fit["threshold"] for genre, fit in fits.items()})
     is_answered = (test["confidence"] >= limits).to_numpy()
-    return Selection(precision, pd.DataFrame(rows), *_shares(test, is_answered))
+    return Answers(precision, pd.DataFrame(rows), *_shares(test, is_answered))
 
 
 def _checked(test: pd.DataFrame, of_genre: Any, threshold: float) -> dict[str, Any]:
@@ -501,7 +501,7 @@ def _needed(precision: float, n_starts: int = 1) -> float:
 
 
 def _fit(answers: pd.DataFrame, precision: float) -> dict[str, Any]:
-    """The threshold for these validation clips; see `Selection.table`."""
+    """The threshold for these validation clips; see `Answers.table`."""
     answers = answers.sort_values("confidence", ascending=False, kind="stable")
     confidence, group = answers["confidence"].to_numpy(), answers["group"].to_numpy()
     right = answers["right"].to_numpy()

@@ -163,14 +163,14 @@ class Ensemble:
             return self
         if precision not in self._wanting:
             runs = [loaded.run for loaded in self.loaded]
-            selections = [select([run], precision) for run in runs]
+            of_runs = [select([run], precision) for run in runs]
             other = copy.copy(self)
-            other._thresholds = [selection.thresholds for selection in selections]
-            other.promises = list(selections[0].sentences)
+            other._thresholds = [answers.thresholds for answers in of_runs]
+            other.promises = list(of_runs[0].sentences)
             if len(runs) > 1:
                 other.promises = []
-                for run, selection in zip(runs, selections, strict=True):
-                    other.promises += [f"{run.run_id}: {text}" for text in selection.sentences]
+                for run, answers in zip(runs, of_runs, strict=True):
+                    other.promises += [f"{run.run_id}: {text}" for text in answers.sentences]
             if len(runs) > 1 and self.genres:
                 try:
                     average = select(runs, precision)

@@ -196,10 +196,10 @@ def test_the_threshold_is_the_last_confidence_whose_bound_holds() -> None:
 
 
 def test_a_genre_that_is_mostly_wrong_is_never_answered() -> None:
-    selection = select_from(table(np.arange(80) % 2 == 0, np.linspace(0.99, 0.6, 80)), 0.9)
-    assert selection.genres["why"].tolist()[0] == TOO_WRONG
-    assert selection.thresholds.answer("a", 1.0) is None
-    assert any("never answered" in sentence for sentence in selection.sentences)
+    answers = select_from(table(np.arange(80) % 2 == 0, np.linspace(0.99, 0.6, 80)), 0.9)
+    assert answers.genres["why"].tolist()[0] == TOO_WRONG
+    assert answers.thresholds.answer("a", 1.0) is None
+    assert any("never answered" in sentence for sentence in answers.sentences)
 
 
 def test_many_clips_of_few_artists_promise_nothing() -> None:
@@ -214,39 +214,39 @@ def test_genres_with_too_few_clips_are_judged_together() -> None:
     genres, n = ("a", "b", "c"), 48
     predicted = np.arange(n) % 3
     valid = table(np.ones(n, bool), np.linspace(0.99, 0.6, n), None, "valid", genres, predicted)
-    selection = select_from(valid, 0.9)
-    assert selection.genres["together"].all()
-    assert selection.genres["threshold"].nunique() == 1
-    assert any("together" in sentence for sentence in selection.sentences)
+    answers = select_from(valid, 0.9)
+    assert answers.genres["together"].all()
+    assert answers.genres["threshold"].nunique() == 1
+    assert any("together" in sentence for sentence in answers.sentences)
 
 
 def test_the_check_on_test_clips_counts_what_is_answered() -> None:
     valid = table(np.ones(40, bool), np.linspace(0.9, 0.7, 40))
     right = np.append(np.ones(9, bool), np.zeros(3, bool))
     test = table(right, np.append(np.full(10, 0.8), [0.6, 0.5]), split="test")
-    selection = select_from(pd.concat([valid, test], ignore_index=True), 0.8)
-    fitted = selection.genres.iloc[0]
+    answers = select_from(pd.concat([valid, test], ignore_index=True), 0.8)
+    fitted = answers.genres.iloc[0]
     assert (fitted["n_test"], fitted["coverage"]) == (12, pytest.approx(10 / 12))
     assert fitted["reached"] == pytest.approx(0.9)
     expected = clustered.accuracy(right[:10], alone(10))
     assert (fitted["reached_low"], fitted["reached_high"]) == (expected.low, expected.high)
-    assert selection.coverage.value == pytest.approx(10 / 12)
-    assert selection.reached.value == pytest.approx(0.9)
+    assert answers.coverage.value == pytest.approx(10 / 12)
+    assert answers.reached.value == pytest.approx(0.9)
 
 
 def test_a_promise_that_the_test_clips_break_is_called_so() -> None:
     valid = table(np.ones(60, bool), np.full(60, 0.8))
     test = table(np.arange(60) % 2 == 0, np.full(60, 0.9), split="test")
-    selection = select_from(pd.concat([valid, test], ignore_index=True), 0.9)
-    assert any("not kept" in sentence for sentence in selection.sentences)
+    answers = select_from(pd.concat([valid, test], ignore_index=True), 0.9)
+    assert any("not kept" in sentence for sentence in answers.sentences)
 
 
 def test_without_validation_clips_nothing_is_answered(tmp_path: Path) -> None:
     run = fake_run(tmp_path, np.ones(30, bool))
-    selection = selective.select([run], 0.9)
-    assert not any(selection.thresholds.of_genre.values())
-    assert selection.coverage.value == 0.0
-    assert "Never answered" in " ".join(selection.sentences)
+    answers = selective.select([run], 0.9)
+    assert not any(answers.thresholds.of_genre.values())
+    assert answers.coverage.value == 0.0
+    assert "Never answered" in " ".join(answers.sentences)
 
 
 def test_clips_without_a_prediction_are_never_answered() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.evaluation import selective
-from genrecore.evaluation.selective import ENOUGH, TOO_FEW, Curve, Selection
+from genrecore.evaluation.selective import ENOUGH, TOO_FEW, Curve, Answers
 from genrecore.inference import strangers
 from genrecore.inference.strangers import Strangers
 from genrecore.reporting import plots
@@ -36,18 +36,18 @@ def show_unsure(run: Run) -> None:
             "Wanted precision", "precision", 0.5, 0.99, _STEP, _USUAL, format="percent",
             help="Share of the answers that shall be right.",
         )  # fmt: skip
-    selection, curve = _selection(run, precision), _curve(run)
+    answers, curve = _answers(run, precision), _curve(run)
     if len(curve.table):
         table = curve.table.assign(run_id=run.run_id, title=run.title)
         chart(plots.risk_coverage(table, readers.styles(), precision), "risk_coverage")
         st.caption(plain(curve.sentence))
-    rows = selection.genres
+    rows = answers.genres
     if not rows["n_valid"].sum() or (rows["why"] == TOO_FEW).all():
-        empty("It is never sure enough.", plain(" ".join(selection.sentences)))
+        empty("It is never sure enough.", plain(" ".join(answers.sentences)))
     else:
-        for sentence in selection.sentences:
+        for sentence in answers.sentences:
             st.markdown(plain(sentence))
-    table = selection.table.fillna({"genre": "all, by one threshold"})
+    table = answers.table.fillna({"genre": "all, by one threshold"})
     show_table(table, list(THRESHOLDS), THRESHOLDS, tallest=2000)
     line = ["genrecore", "thresholds", run.run_id, "--precision", f"{precision:g}"]
     command(line)
@@ -84,7 +84,7 @@ def _show_strangers(run: Run, precision: float) -> None:
 
 
 @cached_by_files(in_runs("predictions.parquet", "clips.parquet"))
-def _selection(run: Run, precision: float) -> Selection:
+def _answers(run: Run, precision: float) -> Answers:
     return selective.select([run], precision)
 
 
