@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.evaluation import selective
-from genrecore.evaluation.selective import ENOUGH, TOO_FEW, Curve, Answers
+from genrecore.evaluation.selective import ENOUGH, TOO_FEW, Answers, Curve
 from genrecore.inference import strangers
 from genrecore.inference.strangers import Strangers
 from genrecore.reporting import plots
