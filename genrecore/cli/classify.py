@@ -76,7 +76,7 @@ def classify(
         if as_csv:
             raise UsageError("Give --out NAME.csv or --csv, not both.")
         wishes = _Wishes(file, form, playlists, relative, copy_to, link_to)
-        _classify_library(files, run, wishes, with_doubts, as_json)
+        _classify_library(files, run, wishes, with_doubts, as_json, precision)
         return
     if form or playlists or relative or copy_to or link_to:
         raise UsageError(
@@ -183,7 +183,12 @@ class _Wishes:
 
 
 def _classify_library(
-    sources: list[Path], runs: list[str], wishes: _Wishes, with_doubts: bool, as_json: bool
+    sources: list[Path],
+    runs: list[str],
+    wishes: _Wishes,
+    with_doubts: bool,
+    as_json: bool,
+    precision: float | None,
 ) -> None:
     if wishes.copy_to and wishes.link_to:
         raise UsageError("Give --copy-to or --link-to, not both.")
@@ -194,7 +199,7 @@ def _classify_library(
     tree = wishes.copy_to or wishes.link_to
     if tree:
         writing.check_tree(tree, sources)
-    ensemble = ensembles.load(runs)
+    ensemble = ensembles.load(runs, precision)
     if ensemble.genres is None and (tree or wishes.playlists):
         raise UsageError(f"{ensemble.note} So there are no playlists and folders of genres.")
     finder = _doubt_finder(ensemble, quiet=as_json) if with_doubts else None
@@ -213,6 +218,8 @@ def _classify_library(
         "n_failed": summary.n_failed, "genres": summary.genres, "failures": summary.failures,
         "notes": summary.notes,
     }  # fmt: skip
+    if precision:
+        facts |= {"precision": precision, "promises": ensemble.promises}
     if wishes.playlists:
         results = library.read_results(wishes.out)
         paths, n_left_out = writing.write_playlists(results, wishes.playlists, wishes.relative)
@@ -233,8 +240,9 @@ def _classify_library(
     problems = [f"{failure['path']}: {failure['error']}" for failure in summary.failures]
     for sentence in [*problems, *(more if n_more else []), *summary.notes]:
         err.print(sentence)
-    if ensemble.caution and not as_json:
-        err.print(ensemble.caution)
+    for sentence in [*ensemble.promises, ensemble.caution] if not as_json else []:
+        if sentence:
+            err.print(sentence)
     if not summary.genres:
         raise GenrecoreError("No clip could be used.")
 

@@ -357,7 +357,9 @@ class Answers:
         wanted = percent(self.precision)
         answered = rows[rows["threshold"].notna()]
         texts = []
-        if len(answered) and isfinite(self.coverage.value):
+        if len(answered) and isnan(self.coverage.value):
+            texts.append(f"Whether it reaches {wanted} cannot be checked: it has no test clips.")
+        elif len(answered):
             reached = "nothing"
             if isfinite(self.reached.value):
                 reached = f"{percent(self.reached.value)} of these right ({_ends(self.reached)})"

@@ -109,7 +109,8 @@ class Ensemble:
         genres: The genres of all runs; None where they differ, and nothing is averaged.
         note: Why nothing is averaged; empty where it is, or for one run.
         caution: A sentence about runs that were trained on generated music alone; else empty.
-        promises: What may be expected of answers at the wanted precision, in sentences.
+        precision: That is wanted of its answers; None for one that always answers.
+        promises: What may be expected of answers at that precision, in sentences.
     """
 
     def __init__(self, loaded: Sequence[LoadedRun]) -> None:
@@ -140,6 +141,7 @@ class Ensemble:
             for run in self.loaded
             if (name := run.config.dataset.name) in DATASETS and DATASETS[name].facts.made_up
         ]
+        self.precision: float | None = None
         self.promises: list[str] = []
         self._thresholds: list[Thresholds | None] = [None] * len(self.loaded)
         self._of_average: Thresholds | None = None
@@ -165,6 +167,7 @@ class Ensemble:
             runs = [loaded.run for loaded in self.loaded]
             of_runs = [select([run], precision) for run in runs]
             other = copy.copy(self)
+            other.precision = precision
             other._thresholds = [answers.thresholds for answers in of_runs]
             other.promises = list(of_runs[0].sentences)
             if len(runs) > 1:

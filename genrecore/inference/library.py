@@ -36,7 +36,7 @@ from genrecore.store.files import is_regular_file, open_named
 from genrecore.store.locks import NoLocks, take_lock
 from genrecore.store.progress import Phase, Report, Stopped, silent
 from genrecore.training import hardware
-from genrecore.words import listed, sheet_text
+from genrecore.words import NOT_SURE, listed, percent, sheet_text
 
 FORMS = ("csv", "jsonl", "parquet")
 """What the results are written as: a table, JSON lines, a table for programs."""
@@ -190,6 +190,8 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
     cells: dict[str, Any] = {"path": _writable(result["path"])}
     cells["genre"] = result.get("genre")
     proba = result.get("proba", {})
+    if "answer" in result:
+        cells["answer"] = result["answer"] or NOT_SURE
     cells["proba"] = proba.get(cells["genre"])
     for run in result.get("runs", []):
         cells[f"genre_{run['run']}"] = run["genre"]
@@ -199,6 +201,11 @@ def row(result: dict[str, Any]) -> dict[str, Any]:
     cells["warning"] = result.get("warning", "")
     cells["error"] = _writable(result.get("error", ""))
     return cells
+
+
+def answer_of(result: dict[str, Any]) -> str | None:
+    """The genre that a result names; None where it is not sure, or names none."""
+    return result["answer"] if "answer" in result else result.get("genre")
 
 
 def timing(result: dict[str, Any], name: str) -> float | None:
@@ -237,7 +244,10 @@ def _header(ensemble: Ensemble, finder: DoubtFinder | None) -> dict[str, Any]:
         _MARK: _FORMAT,
         "runs": runs,
         "genres": ensemble.genres,
-        "settings": {"doubts": finder is not None},
+        "settings": {
+            "doubts": finder is not None,
+            **({"precision": ensemble.precision} if ensemble.precision else {}),
+        },
         "version": __version__,
     }
 
@@ -450,7 +460,9 @@ def _writable(text: str) -> str:
 def _maker(header: dict[str, Any]) -> str:
     runs = [f"{run['run']} (weights {run['weights'][:8]})" for run in header["runs"]]
     doubts = "with" if header["settings"]["doubts"] else "without"
-    return f"by {listed(runs)}, {doubts} doubts"
+    precision = header["settings"].get("precision")
+    wanted = f", for a precision of {percent(precision)}" if precision else ""
+    return f"by {listed(runs)}, {doubts} doubts{wanted}"
 
 
 def _names(working: Path, out: Path) -> list[str]:
@@ -474,9 +486,10 @@ def _columns(lines: _WorkingFile) -> dict[str, Any]:
     runs = [run["run"] for run in lines.header["runs"]]
     several = [f"genre_{run}" for run in runs] if len(runs) > 1 else []
     genres = [f"p_{genre}" for genre in lines.header["genres"] or []]
+    answer = ["answer"] if lines.header["settings"].get("precision") else []
     text, number = pa.string(), pa.float64()
     return {
-        **dict.fromkeys(["path", "genre"], text),
+        **dict.fromkeys(["path", "genre", *answer], text),
         "proba": number,
         **dict.fromkeys(several, text),
         **dict.fromkeys([*genres, "duration_s", "start_s", "judged_s"], number),
@@ -522,5 +535,6 @@ def _counted(results: Iterable[dict[str, Any]], summary: LibrarySummary) -> Libr
             if len(failures) < _MOST_FAILURES:
                 failures.append({"path": result["path"], "error": result["error"]})
         else:
-            genres[result.get("genre") or ""] += 1
+            unsure = NOT_SURE if "answer" in result else ""
+            genres[answer_of(result) or unsure] += 1
     return replace(summary, genres=genres, n_failed=n_failed, failures=failures)

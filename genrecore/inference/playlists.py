@@ -13,7 +13,7 @@ from typing import Any
 
 from genrecore.audio.decode import digest
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.inference.library import timing
+from genrecore.inference.library import answer_of, timing
 from genrecore.store.files import open_named, output_folder, write_bytes
 from genrecore.words import plural
 
@@ -40,7 +40,7 @@ def playlists(
     base = os.path.realpath(folder) if folder else ""
     n_left_out = 0
     for result in results:
-        path, genre = result["path"], result.get("genre")
+        path, genre = result["path"], answer_of(result)
         if not genre:
             continue
         if "\n" in path or "\r" in path:
@@ -137,8 +137,8 @@ def write_tree(
     check_tree(folder, sources)
     genres = defaultdict(list)
     for result in results:
-        if result.get("genre"):
-            genres[result["genre"]].append((result["path"], result["digest"]))
+        if genre := answer_of(result):
+            genres[genre].append((result["path"], result["digest"]))
     counts = TreeCounts()
     with output_folder(folder, "links" if link else "copies") as target:
         for genre, name in _file_names(sorted(genres)).items():

@@ -43,6 +43,9 @@ Tiny = Callable[..., RunConfig]
 pytestmark = pytest.mark.xdist_group("onnx")  # one worker exports the file that the tests ask
 
 
+WANTED = ("--precision", "0.8")
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """A calibrated run whose segments overlap, and its ONNX file, exported by the command."""
@@ -50,7 +53,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_RUNS", str(folder / "runs"))
         run = untrained_run(folder / "runs", temperature=2.0, segments__overlap=0.4)
-        data = json.loads(command("export", run.run_id, "--onnx", f"{folder}/m.onnx", "--json"))
+        data = json.loads(
+            command("export", run.run_id, "--onnx", f"{folder}/m.onnx", "--json", *WANTED)
+        )
         assert data["onnx"]["difference"] <= TOLERANCE
         assert data["onnx"]["n_checked"] == 7
     return run, folder / "m.onnx"
@@ -121,6 +126,10 @@ def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> Non
     assert facts["sample_rate_hz"] == str(run.config.audio.sample_rate_hz)
     assert facts["run"] == run.run_id
     assert float(facts["temperature"]) == load_run(run).calibration.temperature
+    thresholds = load_run(run).thresholds(0.8)
+    assert any(thresholds.of_genre.values())
+    assert json.loads(facts["thresholds"]) == thresholds.of_genre
+    assert json.loads(facts["precision"]) == 0.8
 
 
 def test_a_file_that_differs_is_not_kept(written: tuple[Run, Path], tmp_path: Path) -> None:

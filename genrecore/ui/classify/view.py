@@ -111,7 +111,7 @@ def _pick(
         genre = first.genres[int(proba.argmax())]
         row: dict[str, Any] = {"clip_id": key, "Clip": result.name, "Genre": genre}
         row["Probability"] = float(proba.max())
-        if wanting.promises:
+        if wanting.precision:
             row["Answer"] = wanting.judged(result).answer or words.NOT_SURE
         if n_runs > 1:
             n_agreeing = sum(prediction.genre == genre for prediction in result.predictions)
