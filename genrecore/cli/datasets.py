@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.options import BackgroundOption, FolderOption, JsonOption, add_group, switch
+from genrecore.cli.options import (
+    BackgroundOption,
+    FolderOption,
+    JsonOption,
+    add_group,
+    folder_values,
+    switch,
+)
 from genrecore.cli.output import (
     answer,
     out,
@@ -87,8 +93,7 @@ def _config(
     for key, value in read_assignments(set_, "n_genres=4").items():
         # Without a dot it is an option of the dataset, such as the demo music's own seed.
         values[key if "." in key else f"dataset.{key}"] = value
-    if folder is not None:
-        values["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
+    values |= folder_values(folder)
     return with_values(RunConfig(dataset=with_remembered_folder(Part(name=name))), values)
 
 

@@ -8,7 +8,14 @@ import typer
 from typer import Option
 
 from genrecore.cli.flags import with_flags
-from genrecore.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, settings
+from genrecore.cli.options import (
+    ConfigOption,
+    FolderOption,
+    JsonOption,
+    PresetOption,
+    SetOption,
+    settings,
+)
 from genrecore.cli.output import out, print_json, print_table, records, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig
@@ -25,6 +32,7 @@ def leaklab(
     config: ConfigOption = None,
     set_: SetOption = None,
     preset: PresetOption = "",
+    folder: FolderOption = None,
     n_folds: Annotated[int, Option(help="Number of folds of each split.", min=3, max=20)] = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,7 +42,7 @@ def leaklab(
     from genrecore.data import datasets
     from genrecore.experiments import leaks
 
-    base = settings(config, values, set_, preset)
+    base = settings(config, values, set_, preset, folder=folder)
     first = leaks.draft(base, n_folds).base
     with reporting(quiet=as_json) as report:
         clips = datasets.load(first.dataset.name, first.dataset.options, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,12 +66,21 @@ def switch(name: str, help: str) -> Any:
     return Option(f"--{name}", help=help)
 
 
+def folder_values(folder: Path | None) -> dict[str, str]:
+    """The dataset's folder as a dotted field; nothing where none is given."""
+    if folder is None:
+        return {}
+    # As JSON, so that a name is never taken for a number.
+    return {"dataset.folder": json.dumps(str(folder.expanduser().absolute()))}
+
+
 def settings(
     config: Path | None,
     values: dict[str, Any],
     set_: list[str] | None,
     preset: str = "",
     split: str = "",
+    folder: Path | None = None,
 ) -> RunConfig:
     """The configuration of a command: defaults, then --config, --preset, then flags and --set.
 
@@ -85,7 +95,7 @@ def settings(
         from genrecore.features import PRESETS  # torch: not on the way to --help
 
         values = PRESETS[preset].thing | values
-    values = values | read_assignments(set_, "feature.n_mels=64")
+    values = values | folder_values(folder) | read_assignments(set_, "feature.n_mels=64")
     named = {dotted.partition(".")[0] for dotted in values} | base.model_fields_set
     if split and "split" not in named:
         values["split"] = split

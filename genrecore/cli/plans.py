@@ -19,10 +19,12 @@ from genrecore.cli.options import (
     BackgroundOption,
     ConfigOption,
     DryRunOption,
+    FolderOption,
     JsonOption,
     PresetOption,
     YesOption,
     add_group,
+    folder_values,
     settings,
     switch,
 )
@@ -286,6 +288,7 @@ def sweep(
         list[str] | None, Option("--set", help="Values of any field, e.g. --set model.width=8,16.")
     ] = None,
     preset: PresetOption = "",
+    folder: FolderOption = None,
     table: Annotated[str, Option(help="A study's table to start from; see 'plans tables'.")] = "",
     title: Annotated[str, Option(help="What the plan is called.")] = "",
     search: Annotated[
@@ -316,7 +319,9 @@ def sweep(
     (--augment "noise,shift|mixup"). The number of runs and the time they take are shown before
     anything is queued. A configuration that is done already is not trained again.
     """
-    texts = values | read_assignments(set_, "model.width=8,16")
+    # In brackets: a list of one folder, whose name may hold commas.
+    folders = {dotted: f"[{value}]" for dotted, value in folder_values(folder).items()}
+    texts = values | folders | read_assignments(set_, "model.width=8,16")
     base = settings(config, {}, None, preset)
     if search:
         from genrecore.experiments.search import Strategy

@@ -20,6 +20,7 @@ from genrecore.cli.flags import with_flags
 from genrecore.cli.options import (
     BackgroundOption,
     ConfigOption,
+    FolderOption,
     JsonOption,
     PresetOption,
     SetOption,
@@ -51,6 +52,7 @@ def train(
     config: ConfigOption = None,
     set_: SetOption = None,
     preset: PresetOption = "",
+    folder: FolderOption = None,
     background: BackgroundOption = False,
     run: Annotated[
         Path | None, Option(help="Carry out, or go on with, the run in this folder.")
@@ -72,7 +74,7 @@ def train(
     checkpoints/README.md describes what a run writes.
     """
     if run is not None:
-        if values or set_ or config or preset or name or note or tag:
+        if values or set_ or config or preset or folder or name or note or tag:
             raise UsageError("--run uses the settings in its folder; it takes no others.")
         existing = find_run(str(run))
         if distributed.rank() > 0:
@@ -83,7 +85,8 @@ def train(
     from genrecore.training.check import AUTO, with_best_split
     from genrecore.training.resolve import resolve
 
-    resolved = resolve(with_best_split(settings(config, values, set_, preset, AUTO))).config
+    chosen = settings(config, values, set_, preset, AUTO, folder)
+    resolved = resolve(with_best_split(chosen)).config
     _refuse(resolved, background)
     about = checked_about(name, note, tag or ())
     if background:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from os.path import isabs
 from typing import Any
 
 from genrecore.config.run import PARTS, Part, RunConfig, differences
@@ -28,6 +29,8 @@ def settings_words(config: RunConfig) -> list[str]:
                     words += set_words(f"augment.{part['name']}.{option}", setting)
         elif first in PARTS and rest == "name":
             words += [f"--{first}", str(value)]
+        elif dotted == "dataset.options.folder" and isabs(str(value)):
+            words += ["--folder", str(value)]
         elif first in PARTS:
             words += set_words(f"{first}.{rest.removeprefix('options.')}", value)
         else:

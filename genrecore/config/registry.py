@@ -171,6 +171,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if item["type"] == "extra_forbidden":
             fields = ", ".join(_fields_at(model, item["loc"][:-1])) or "no fields"
             problems.append(f"there is no field {field!r}; there are: {fields}")
+        elif item["type"] == "string_unicode":
+            problems.append(f"{field}: expected a name in UTF-8 (found {item['input']!r})")
         else:
             message = item["msg"].removeprefix("Value error, ")
             value = item.get("input")

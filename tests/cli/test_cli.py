@@ -18,6 +18,7 @@ from commands import command, genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 from sample_files import silent_wav
 
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, signature, with_values
 from genrecore.errors import UsageError
 from genrecore.jobs import actions
@@ -247,6 +248,32 @@ def test_train_takes_the_best_split_and_on_the_demo_music_that_of_ever(
     ]  # fmt: skip
     assert signature(configs[0]) == signature(RunConfig())
     refused(genrecore("train", "--split", "auto", "--set", "split.n_folds=4"), 2, "no options")
+
+
+def test_the_folder_of_a_dataset_is_a_flag_of_every_command_that_trains(
+    nobody_starts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    music = tmp_path / "A, B | C"
+    for genre in ("dub", "waltz"):
+        for number in range(5):
+            silent_wav(music / genre / f"{number}.wav")
+    for words in (["train", "--background"], ["sweep", "--dry-run"], ["leaklab"]):
+        refused(genrecore(*words, "--dataset", "folder"), 2, "--folder DIR")
+    monkeypatch.chdir(tmp_path)
+    mine = ["--dataset", "folder", "--folder", music.name]  # as any path: from the current folder
+    queued = json.loads(genrecore("train", "--background", "--json", *mine).stdout)
+    config = find_run(queued["run"]).config
+    assert config.dataset.options == {"folder": str(music)}
+    again = train_command(config)
+    assert again[again.index("--folder") + 1] == str(music)
+    assert genrecore(*again[1:]).returncode == 0
+    assert len({signature(run.config) for run in all_runs(nobody_starts)}) == 1
+    sweep = [*mine, "--split=stratified", "--seed=5,6", "--background", "--json"]
+    assert genrecore("sweep", *sweep).returncode == 0
+    swept = [run.config for run in all_runs(nobody_starts) if run.config.seed in (5, 6)]
+    assert [each.dataset for each in swept] == [config.dataset] * 2
+    refused(genrecore("leaklab", *mine), 1, "No artist is known")
+    refused(genrecore("train", "--run", "latest", "--folder", "."), 2, "takes no others")
 
 
 def test_a_split_that_leaks_or_leaves_genres_untested_is_not_queued(nobody_starts: Path) -> None:

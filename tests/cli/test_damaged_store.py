@@ -56,6 +56,16 @@ def test_every_command_works_for_the_other_runs(
     assert "Traceback" not in result.stderr
 
 
+def test_a_report_says_how_many_runs_could_not_be_read(
+    damaged: tuple[list[Run], list[Run]], tmp_path: Path
+) -> None:
+    [a, b, *_], _ = damaged
+    command("compare", a.run_id, b.run_id, "--report", str(tmp_path / "report.html"))
+    n = len(unreadable())
+    text = (tmp_path / "report.html").read_text()
+    assert f"{n} runs of the store could not be read and are left out." in text
+
+
 def test_lists_name_each_unreadable_run_once(damaged: tuple[list[Run], list[Run]]) -> None:
     good, bad = damaged
     listed = genrecore("runs", "list", "--json")

@@ -18,6 +18,7 @@ from genrecore.config.run import (
     system_signature,
     with_values,
 )
+from genrecore.data.datasets import DATASETS
 from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 
@@ -81,6 +82,17 @@ def test_wrong_values_are_refused_with_what_was_expected(values: dict, message: 
     assert message in str(caught.value)
 
 
+def test_a_name_that_is_not_in_utf_8_gets_our_sentence() -> None:
+    name = b"/music/b\xfccher".decode("utf-8", "surrogateescape")  # as of a command's arguments
+    sentence = r"expected a name in UTF-8 \(found '/music/b\\udcfccher'\)\."
+    for text in (name, json.dumps(name)):
+        config = with_values(RunConfig(), {"dataset": "folder", "dataset.folder": text})
+        with pytest.raises(UsageError, match=f"^dataset folder: folder: {sentence}$"):
+            config.dataset.choose_from(DATASETS)
+    with pytest.raises(UsageError, match=f"genres.leave_out: {sentence}$"):
+        with_values(RunConfig(), {"genres.leave_out": name})
+
+
 @pytest.mark.parametrize("text", ["1980", '"Hip-Hop, Rap"', "null", "Rock, Folk"])
 def test_text_stays_text_even_where_it_is_json(text: str) -> None:
     assert with_values(RunConfig(), {"genres.leave_out": text}).genres.leave_out == text
@@ -104,7 +116,8 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
     command = train_command(config)
     assert command[:3] == ["genrecore", "train", "--background"]
     back: dict[str, object] = {}
-    fields = {"batch-size": "training.batch_size", "segment-s": "segments.segment_s"}
+    fields = {"batch-size": "training.batch_size", "segment-s": "segments.segment_s",
+              "folder": "dataset.folder"}  # fmt: skip
     for flag, value in zip(command[3::2], command[4::2], strict=True):
         if flag == "--set":
             key, _, value = value.partition("=")

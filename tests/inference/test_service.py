@@ -24,12 +24,16 @@ import pytest
 import requests
 from commands import genrecore
 from conftest import ROOT
+from damaged_stores import ALL, fill, filled
+from damages import Damage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_audio import noise, wav_bytes
 from test_audio_aac import encode
 from untrained_runs import GENRES, untrained_run
 
+from genrecore.errors import GenrecoreError
+from genrecore.evaluation.listing import unreadable
 from genrecore.inference import guard, service
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.ensemble import load as load_ensemble
@@ -497,6 +501,44 @@ def test_the_description_is_openapi_and_describes_itself(single: Server, several
     schema = schema_of(description, "/classify", "post", 200)
     jsonschema.Draft202012Validator(schema).validate(answer.json())
     assert description["paths"]["/classify"]["post"]["security"] == [{"token": []}]
+
+
+def check_endpoints(server: Server) -> None:
+    """All answer, and with a sentence where a file of the run is damaged."""
+    assert server.get("/healthz") == {"status": "ok"}
+    assert server.get("/openapi.json")["openapi"] == "3.1.0"
+    for with_doubts in (False, True):
+        answer = server.post(params={"doubts": with_doubts})
+        assert answer.status_code == 200, answer.text
+
+
+def test_beside_damaged_runs_the_best_good_one_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
+    with filled(tmp_path / "runs"):
+        ensemble = load_ensemble(["best"])
+        assert ensemble.loaded[0].run.run_id not in {error.name for error in unreadable()}
+        with served(ensemble, ServiceLimits()) as server:
+            check_endpoints(server)
+
+
+@pytest.mark.parametrize(
+    "damage", [d if n % 12 == 0 else pytest.param(d, marks=pytest.mark.long)
+               for n, d in enumerate(ALL)], ids=lambda damage: f"{damage.file} {damage.place}"
+)  # fmt: skip
+def test_a_damaged_run_is_refused_in_a_sentence_or_served(
+    damage: Damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
+    [run, *_], _ = fill(tmp_path / "runs", [])
+    with served(load_ensemble([run.run_id]), ServiceLimits()) as server:
+        damage.damage(run.folder / damage.file)  # while it is served
+        check_endpoints(server)
+    with contextlib.suppress(GenrecoreError):
+        ensemble = load_ensemble([run.run_id])
+        with served(ensemble, ServiceLimits()) as server:
+            check_endpoints(server)
 
 
 def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(

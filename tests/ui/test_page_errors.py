@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
+from genrecore.evaluation.calibration import calibrate
 from genrecore.inference import probes
 from genrecore.inference.probes import PROBES
 from genrecore.store.run import Run
@@ -79,6 +80,22 @@ def test_a_cell_lists_its_clips_and_plays_one(two: tuple[Run, Run]) -> None:
     if other:
         app = again(app, labelled=other[0][0], predicted=other[0][1])
         assert "There is no such clip." in words(app)
+
+
+def test_it_says_where_segments_are_raw_beside_a_calibrated_clip(two: tuple[Run, Run]) -> None:
+    run, sentence = two[0], "those of the clip are calibrated"
+    assert sentence not in words(open_page("errors", run=run.run_id))  # too few clips for it
+    table = run.predictions
+    valid = table[table["split"] == "valid"]
+    copies = [valid.assign(clip_id=valid["clip_id"] + f" {k}") for k in range(40 // len(valid) + 1)]
+    surer = pd.concat(copies)
+    columns = [name for name in surer if name.startswith("p_")]
+    surer[columns] = surer[columns] ** 9  # too sure
+    surer[columns] = surer[columns].div(surer[columns].sum(axis=1), axis=0)
+    tests = table[table["split"] == "test"]
+    pd.concat([tests, surer]).to_parquet(run.folder / "predictions.parquet")
+    assert calibrate(Run(run.folder)).temperature != 1.0
+    assert sentence in words(open_page("errors", run=run.run_id))
 
 
 def test_without_a_choice_it_shows_the_most_frequent_mistake(two: tuple[Run, Run]) -> None:

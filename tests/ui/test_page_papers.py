@@ -89,6 +89,10 @@ def test_figures_are_redrawn_and_say_what_is_missing(rehearsal_store: Path) -> N
     assert len(app.get("plotly_chart")) == 1
     app = again(app, figure="Figure 5")
     assert "None of its systems has been run under this protocol." in words(app)
+    app = open_page("papers", study="hong", view="figures", figure="Figure 2")
+    panels = [drawn.proto.spec for drawn in app.get("plotly_chart")]  # of the network that was run
+    assert ["ResNet-18: loss in training" in spec for spec in panels] == [True, False]
+    assert ["ResNet-18: accuracy in training" in spec for spec in panels] == [False, True]
 
 
 def test_figures_without_results_need_no_run(store: Path, tmp_path: Path) -> None:

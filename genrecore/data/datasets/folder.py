@@ -51,7 +51,8 @@ class FolderOptions(Options):
 
 
 def _first_medium(options: FolderOptions) -> str:
-    if not allowed.may_be_named(options.folder):  # the loader says so
+    # The loader refuses both. Without a name it would be the folder that the process works in.
+    if not options.folder.strip() or not allowed.may_be_named(options.folder):
         return "audio"
     return first_medium(Walk(expanded(options.folder)), options.array)
 

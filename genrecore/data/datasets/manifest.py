@@ -154,7 +154,8 @@ def _refuse(file: Path, number: int, problem: str) -> NoReturn:
 
 def _file(option: str) -> Path:
     if not option.strip():
-        raise UsageError(f"The dataset manifest needs its option 'folder': {_EXPECTED}.")
+        needed = "The dataset manifest needs its option 'folder' (--folder DIR)"
+        raise UsageError(f"{needed}: {_EXPECTED}.")
     allowed.refuse_outside(option)
     file = expanded(option).absolute()
     if file.is_dir():

@@ -127,7 +127,8 @@ def given_folder(name: str, folder: str, expected: str) -> Path:
         GenrecoreError: There is no such folder.
     """
     if not folder.strip():
-        raise UsageError(f"The dataset {name} needs its option 'folder': {expected}.")
+        needed = f"The dataset {name} needs its option 'folder' (--folder DIR)"
+        raise UsageError(f"{needed}: {expected}.")
     path = expanded(folder).absolute()
     if not path.is_dir():
         kind = "a file" if path.exists() else "nothing"

@@ -18,7 +18,7 @@ from genrecore import __version__
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation import clustered, comparison
+from genrecore.evaluation import clustered, comparison, listing
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.columns import Column
 from genrecore.reporting.html.figures import ReportFigure, figures, template
@@ -26,7 +26,6 @@ from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, public, tables
 from genrecore.store.files import write_text
 from genrecore.store.run import MARKS, Run
-from genrecore.store.runs import unreadable_runs
 from genrecore.words import plural, points
 
 _HERE = Path(__file__).parent
@@ -112,7 +111,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
 
 def _notes(compared: Comparison) -> list[str]:
     """The comparison's notes, and how many runs of its store it leaves out as unreadable."""
-    n = len(unreadable_runs(compared.runs[0].folder.parent))
+    n = len(listing.unreadable(compared.runs[0].folder.parent))
     left_out = f"{plural(n, 'run')} of the store could not be read and {'is' if n == 1 else 'are'} "
     return [*compared.notes, *([f"{left_out}left out."] if n else [])]
 

@@ -361,7 +361,7 @@ def _band(
     return [band]
 
 
-def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
+def study_curves(table: pd.DataFrame, measure: str, title: str, of: Sequence[str] = ()) -> Chart:
     """Loss or accuracy of the systems of a study over the epochs; validation solid, training
     dotted.
 
@@ -369,10 +369,11 @@ def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
         table: `system, title, epoch, split (train|valid), loss, accuracy`, one run a system.
         measure: `loss` or `accuracy`.
         title: Heading of the chart.
+        of: Systems whose order gives the colours, where the table has not all of them.
     """
     name, _, number = MEASURES[measure]
     systems = table.drop_duplicates("system").set_index("system")["title"]
-    styles = run_styles([str(system) for system in systems.index])
+    styles = run_styles([*of, *(str(system) for system in systems.index if system not in of)])
     splits = [split for split in _SPLITS if split in set(table["split"])]
     has_both = len(splits) > 1
     traces: list[dict[str, Any]] = []

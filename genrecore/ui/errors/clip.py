@@ -14,6 +14,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import label_reviews, related_clips
+from genrecore.evaluation.calibration import calibrate
 from genrecore.evaluation.metrics import NO_PREDICTION
 from genrecore.inference.probes import PROBES, change
 from genrecore.jobs.access import working
@@ -62,7 +63,7 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
     settings: dict[str, Any] = {"images": True, "now": clicked, "others": others, "lanes": lanes}
     is_heard = _play(clips, clip_id, "mistake", **settings)
     if pd.notna(clip["certainty"]):
-        _show_prediction(clip, segments, over_time=not is_heard)
+        _show_prediction(run, clip, segments, over_time=not is_heard)
     if clips is not None:
         _show_copies(run, clips, clip_id)
         _show_same_artist(clips, clip_id)
@@ -145,7 +146,7 @@ def _segments_of(run: Run, clips: pd.DataFrame | None, clip_id: str) -> pd.DataF
     return rows.assign(end_s=rows["start_s"] + config.segments.segment_s)
 
 
-def _show_prediction(clip: pd.Series, segments: pd.DataFrame, over_time: bool) -> None:
+def _show_prediction(run: Run, clip: pd.Series, segments: pd.DataFrame, over_time: bool) -> None:
     """The probabilities, and the segments that decided; over time where no player shows that."""
     genres = [str(name)[2:] for name in clip.index if str(name).startswith("p_")]
     chart(
@@ -160,12 +161,14 @@ def _show_prediction(clip: pd.Series, segments: pd.DataFrame, over_time: bool) -
         n_same = int((votes == genres.index(predicted)).sum())
         surest = int(segments[f"p_{predicted}"].to_numpy().argmax())
         surest_s = words.decimals(segments["start_s"].iloc[surest])
-        st.caption(
-            plain(
-                f"{n_same} of {len(segments)} segments say {predicted}; the surest begins at "
-                f"{surest_s} s."
+        text = f"{n_same} of {len(segments)} segments say {predicted}; the surest begins at "
+        text += f"{surest_s} s."
+        if calibrate(run).temperature != 1.0:
+            text += (
+                " The timeline shows the probabilities of the segments as the network gives them; "
+                "those of the clip are calibrated."
             )
-        )
+        st.caption(plain(text))
     elif len(segments):
         st.caption("The run classified the clip as a single segment.")
     else:

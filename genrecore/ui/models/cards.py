@@ -195,14 +195,15 @@ def link_to_training(choice: ModelChoice) -> None:
     """The link to the form, filled in, and the same as a command."""
     section("Train it")
     link_to("train", "Train this model", ":material/model_training:", address(choice))
-    command(choice.card.command)
-    of_study = papers.row_of_model(choice.card.name)
-    if of_study and not choice.preset:
-        study, row = of_study
-        title = f"{study.title_of(row)}: the row {row} of {study.authors}"
-        st.caption(plain(f"{title}, with artists kept apart. As published:"))
-        rows = ["--rows", row, "--protocol", "published"]
-        command(["genrecore", "papers", "run", study.name, *rows])
+    of_study = None if choice.preset else papers.row_of_model(choice.card.name)
+    if of_study is None:
+        command(choice.card.command)
+        return
+    study, row = of_study
+    which = plain(f"the row {row} of {study.authors} ({study.title_of(row)})")
+    command(choice.card.command, f"As a command, {which}, with artists kept apart")
+    rows = ["--rows", row, "--protocol", "published"]
+    command(["genrecore", "papers", "run", study.name, *rows], "The same row as it was published")
 
 
 def address(choice: ModelChoice) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -180,9 +181,16 @@ def _draw_curves(drawing: _Drawing) -> None:
         empty("These runs have no such curve.", "Their split has no validation clips.")
         return
     table = pd.concat(parts, ignore_index=True)
-    for measure in ("loss", "accuracy") if figure.measure == "both" else (figure.measure,):
-        title = f"{measure.capitalize()} in {_CURVES[figure.split]}"
-        chart(plots.study_curves(table, measure, title), f"curves_{measure}")
+    # A figure of loss and accuracy has a panel for each system.
+    panels = [*drawing.runs] if figure.measure == "both" else [""]
+    measures = ("loss", "accuracy") if figure.measure == "both" else (figure.measure,)
+    for system, measure in in_pairs(list(itertools.product(panels, measures)), "curves"):
+        shown = table[table["system"] == system] if system else table
+        title = f"{measure} in {_CURVES[figure.split]}"
+        title = f"{drawing.title(system)}: {title}" if system else capital(title)
+        if len(shown):
+            curves = plots.study_curves(shown, measure, title, figure.systems)
+            chart(curves, f"curves_{system}_{measure}")
 
 
 def _draw_genres(drawing: _Drawing) -> None:

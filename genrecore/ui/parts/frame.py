@@ -245,12 +245,12 @@ def upload_types(formats: Iterable[str]) -> list[str]:
     return sorted({str(name).lower().lstrip(".") for name in formats})
 
 
-def command(arguments: Sequence[str] | str) -> None:
-    """A shell command to copy; a long one goes over several lines."""
+def command(arguments: Sequence[str] | str, caption: str = "The same as a command") -> None:
+    """A shell command to copy, below its caption; a long one goes over several lines."""
     line = arguments if isinstance(arguments, str) else shlex.join(arguments)
     if len(line) > 40 and "'" not in line:  # inside quotes a line break would be part of the text
         line = line.replace(" --", " \\\n  --")
-    st.caption("The same as a command")
+    st.caption(caption)
     st.code(line, language="bash", wrap_lines=True)
 
 
