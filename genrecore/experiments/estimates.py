@@ -27,7 +27,7 @@ from genrecore.training.step_times import cost_key, device_for
 from genrecore.words import seconds
 
 _MOST_READ = 400  # only so many of the newest runs are searched for similar ones
-_COUNTED = {"dataset", "genres", "rehearsal", "split", "split_seed", "fold", "audio", "segments"}
+_COUNTED = {"dataset", "genres", "rehearsal", "split", "split_seed", "audio", "segments"}
 
 
 class Counts(NamedTuple):
@@ -183,7 +183,8 @@ class Estimator:
         return self._like[kind]
 
     def counts(self, config: RunConfig) -> Counts | None:
-        """Segments in each part of a configuration's split; None if they cannot be counted."""
+        """Segments in each part of a configuration's split; None if they cannot be counted. Those
+        of its first fold stand for the others, which are about as large."""
         key = config.model_dump_json(include=_COUNTED)
         if key not in self._counts:
             try:
@@ -227,7 +228,8 @@ def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts:
     if (table["medium"] == "audio").all():
         segmenter, rate_hz = Segmenter.from_config(config), config.audio.sample_rate_hz
         lengths_s = table["duration_s"].fillna(config.audio.clip_s).clip(upper=config.audio.clip_s)
-        n = lengths_s.map(lambda length_s: len(segmenter.starts(round(length_s * rate_hz))))
+        by_length = {s: len(segmenter.starts(round(s * rate_hz))) for s in lengths_s.unique()}
+        n = lengths_s.map(by_length)
     sums = n.groupby(table["split"]).sum()
     if config.segments.excerpts == "random":  # one excerpt of each training clip
         sums["train"] = int((table["split"] == "train").sum())

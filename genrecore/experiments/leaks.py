@@ -9,6 +9,7 @@ not independent.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,7 @@ from genrecore.evaluation.scores import read_test_predictions
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
 from genrecore.experiments.plan import start as start_plan
+from genrecore.store.files import Unreadable
 from genrecore.store.run import Run
 from genrecore.store.runs import each_readable, find_same, precedence
 from genrecore.words import percent, plural, points, signed_points, thousands
@@ -196,22 +198,22 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
 
     Runs of one system, seed and split seed on folds of both splits are an experiment.
     """
-    by_split: dict[str, dict[_Folds, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
-    for run, (facts, _) in each_readable(all_runs, lambda run: (run.facts, precedence(run))):
-        if facts.split in by_split:
+    runs: dict[str, list[tuple[_Folds, Run]]] = {LEAKY: [], CLEAN: []}
+    for run, facts in each_readable(all_runs, lambda run: run.facts):
+        if facts.split in runs:
             key = _Folds(facts.system, facts.model, facts.dataset, facts.seed, facts.split_seed)
-            by_fold = by_split[facts.split].setdefault(key, {})
-            by_fold[facts.fold] = max(run, by_fold.get(facts.fold, run), key=precedence)
+            runs[facts.split].append((key, run))
     leaky_folds = {}
-    for by_fold in by_split[LEAKY].values():
+    for by_fold in _by_fold(runs[LEAKY]):
         config = _first_fold(by_fold)
         if config.allow_leaks:
             leaky_folds[signature(config)] = by_fold
-    alike = {key._replace(system="") for key in by_split[LEAKY]}
+    # Of the others not even the state need be read.
+    alike = {key._replace(system="") for key, _ in runs[LEAKY]}
     complete = []
-    for key, clean in by_split[CLEAN].items():
-        if key._replace(system="") not in alike:  # no configuration need be read
-            continue
+    for clean in _by_fold(
+        (key, run) for key, run in runs[CLEAN] if key._replace(system="") in alike
+    ):
         config = _first_fold(clean)
         n_folds = splits.n_folds(SPLITS.choose(CLEAN, config.split.options))
         leaky = leaky_folds.get(signature(on_fold(config, LEAKY, n_folds, 0)))
@@ -229,6 +231,17 @@ class _Folds(NamedTuple):
     dataset: str
     seed: int
     split_seed: int
+
+
+def _by_fold(runs: Iterable[tuple[_Folds, Run]]) -> list[dict[int, Run]]:
+    """For each key the run of each fold that counts, of those that can be read."""
+    counting: dict[_Folds, dict[int, Run]] = {}
+    for key, run in runs:
+        with contextlib.suppress(Unreadable):
+            other = counting.get(key, {}).get(run.facts.fold, run)
+            counts = max(run, other, key=precedence)
+            counting.setdefault(key, {})[run.facts.fold] = counts
+    return list(counting.values())
 
 
 def _first_fold(by_fold: Mapping[int, Run]) -> RunConfig:

@@ -127,7 +127,8 @@ class Summaries:
                 in_turn = turn <= number < self._turn
                 stamp = _folder_stamp(f"{self._store}/{name}", settled_ns)
                 if summary is None or in_turn or not stamp or summary.folder_stamp != stamp:
-                    summary = self._check(self._store / name, summary, stamp)
+                    folder = summary.folder if summary else self._store / name
+                    summary = self._check(folder, summary, stamp)
                 if summary is not None:
                     summaries[name] = summary
             self._n_unsaved += len(self._summaries.keys() - summaries.keys())

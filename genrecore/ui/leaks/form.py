@@ -10,7 +10,7 @@ import streamlit as st
 from genrecore.config.run import Genres, RunConfig, signature
 from genrecore.data.datasets.loaded import Stamp, known_table, stamp_of
 from genrecore.data.splits import SPLITS
-from genrecore.errors import UsageError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import leaks
 from genrecore.experiments.leaks import CLEAN
 from genrecore.store.run import Run
@@ -46,7 +46,7 @@ def new_experiment(runs: Sequence[Run]) -> None:
             config = forms.configuration(values)
             plan = leaks.draft(config, n_folds)
             first = plan.configs[0]
-            _check_clips(first, plan.configs, n_folds)
+            _check_clips(plan.configs, n_folds)
 
             def start(new: Sequence[RunConfig]) -> None:
                 if new:
@@ -64,18 +64,19 @@ def new_experiment(runs: Sequence[Run]) -> None:
             )
 
 
-def _check_clips(config: RunConfig, configs: Sequence[RunConfig], n_folds: int) -> None:
+def _check_clips(configs: Sequence[RunConfig], n_folds: int) -> None:
     """Refuses clips that cannot answer the question, and runs that would fail.
 
     Raises:
         GenrecoreError: Why.
     """
-    stamp = stamp_of(config.dataset.name, config.dataset.options)
+    dataset = configs[0].dataset
+    stamp = stamp_of(dataset.name, dataset.options)
     clips = known_table(stamp)
     if clips is None:  # nobody knows before they are made
         return
-    leaks.check(config, clips, n_folds)
-    for problem in filter(None, _problems(stamp, [run.model_dump_json() for run in configs])):
+    problem = _problem(stamp, [run.model_dump_json() for run in configs], n_folds)
+    if problem:
         raise UsageError(problem)
     n_unknown = int(clips["artist"].isna().sum())
     if n_unknown:
@@ -86,7 +87,16 @@ def _check_clips(config: RunConfig, configs: Sequence[RunConfig], n_folds: int) 
 
 
 @cached_by_files(no_files)
-def _problems(stamp: Stamp, configs: Sequence[str]) -> list[str]:
-    """Why each of these configurations, as JSON, would fail with the dataset of this stamp; a run
-    is checked again when it is queued."""
-    return problems_of(map(RunConfig.model_validate_json, configs))
+def _problem(stamp: Stamp, configs: Sequence[str], n_folds: int) -> str:
+    """Why the dataset of this stamp cannot answer, or one of these configurations, as JSON, would
+    fail with it; empty where nothing speaks against it. Runs are checked again when they are
+    queued."""
+    experiment = [RunConfig.model_validate_json(text) for text in configs]
+    dataset = experiment[0].dataset
+    clips = known_table(stamp_of(dataset.name, dataset.options))
+    try:
+        if clips is not None:
+            leaks.check(experiment[0], clips, n_folds)
+    except GenrecoreError as error:
+        return str(error)
+    return next(filter(None, problems_of(experiment)), "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib
 import re
 import runpy
@@ -94,9 +95,16 @@ def _begin_to_load_torch() -> None:
     sees a module that is half imported.
     """
     hardware.share_cores()  # works only before torch is imported
-    timer = threading.Timer(_TORCH_WAITS_S, importlib.import_module, ("torch",))
+    timer = threading.Timer(_TORCH_WAITS_S, _load_torch)
     timer.daemon = True
     timer.start()
+
+
+def _load_torch() -> None:
+    """Imports it, and has Python's garbage collector leave out what there is by then: to look
+    through all of it would take 0.2 s of the next visits (docs/performance.md)."""
+    importlib.import_module("torch")
+    gc.freeze()
 
 
 def menu() -> dict[str, list[st.Page]]:

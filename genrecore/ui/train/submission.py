@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,6 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import Listing
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run
-from genrecore.store.runs import all_runs
 from genrecore.training import hardware
 from genrecore.training.parts import setting_title
 from genrecore.training.resolve import resolve
@@ -68,8 +67,8 @@ def _start_part(
         config = resolve(config).config
         split = SPLITS[config.split.name].title
         st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
-        done = tuple(row.run_id for row in listing.rows if row.state == "done")
-        st.caption(_time(config.model_dump_json(), done))
+        done = " ".join(row.run_id for row in listing.rows if row.state == "done")
+        st.caption(_time(config.model_dump_json(), done, listing.runs))
         accepted = show_check(config, "Train" + (RED if leaks else ""), "train")
         if accepted is None:
             return None
@@ -87,11 +86,11 @@ def _start_part(
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _time(config: str, done: tuple[str, ...]) -> str:
+def _time(config: str, done: str, _runs: Sequence[Run]) -> str:
     """How long a run of this configuration may take, as long as these runs are those done."""
     run_config = RunConfig.model_validate_json(config)
     with suppress(GenrecoreError):  # the check says what is wrong
-        estimate = estimator_for([run_config], all_runs()).estimate(run_config)
+        estimate = estimator_for([run_config], _runs).estimate(run_config)
         if estimate.source:
             at_most = "At most about" if run_config.training.patience else "About"
             return f"{at_most} {words.seconds(estimate.seconds)}, {_HOW[estimate.source]}."
