@@ -15,7 +15,7 @@ from typer import Argument, Option
 from genrecore.cli.options import BEST, JsonOption, PrecisionOption, RunsOption, switch
 from genrecore.cli.output import answer, err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.words import NOT_SURE, percent, plural, sheet_text, thousands
+from genrecore.words import NOT_SURE, clock, percent, plural, sheet_text, thousands
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -39,6 +39,14 @@ def classify(
             "--doubts",
             help="Give reasons to doubt each prediction: no music, unlike all training clips, or "
             "one of them. Takes about twice as long.",
+        ),
+    ] = False,
+    whole: Annotated[
+        bool,
+        switch(
+            "whole",
+            "Classify all of each recording, however long, instead of its middle: probabilities "
+            "over time (with --json or --csv), and the sections where the genre changes.",
         ),
     ] = False,
     file: Annotated[
@@ -72,10 +80,17 @@ def classify(
     be used are reported at the end; the exit code is 1 only if none could be used."""
     if as_json and as_csv:
         raise UsageError("Give --json or --csv, not both.")
+    if whole and with_doubts:
+        raise UsageError("Doubts are about an excerpt; give --doubts or --whole, not both.")
+    if whole and precision:
+        raise UsageError(
+            "What a precision takes was fitted to excerpts as long as training clips; give "
+            "--precision or --whole, not both."
+        )
     if file is not None:
         if as_csv:
             raise UsageError("Give --out NAME.csv or --csv, not both.")
-        wishes = _Wishes(file, form, playlists, relative, copy_to, link_to)
+        wishes = _Wishes(file, form, whole, playlists, relative, copy_to, link_to)
         _classify_library(files, run, wishes, with_doubts, as_json, precision)
         return
     if form or playlists or relative or copy_to or link_to:
@@ -89,10 +104,13 @@ def classify(
     ensemble = ensembles.load(run, precision)
     paths, failures, notes = _files(files, FILES[ensemble.medium].formats)
     results: list[dict[str, Any]] = []
-    table = _CsvTable(ensemble, with_doubts, bool(precision)) if as_csv else None
+    table = _CsvTable(ensemble, with_doubts, bool(precision), whole) if as_csv else None
     finder = _doubt_finder(ensemble, quiet=as_json or as_csv) if with_doubts else None
-    with reporting(quiet=as_json or as_csv or len(paths) < 2) as report:
-        predictions = ensemble.classify_many(paths, [path.name for path in paths], report)
+    with reporting(quiet=as_json or as_csv or (len(paths) < 2 and not whole)) as report:
+        names = [path.name for path in paths]
+        predictions = ensemble.classify_many(paths, names, report)
+        if whole:
+            predictions = (ensemble.try_whole(path, report) for path in paths)
         for path, prediction in zip(paths, predictions, strict=True):
             if prediction.problem:
                 failures.append(_failure(path, prediction.name, prediction.problem))
@@ -176,6 +194,7 @@ class _Wishes:
 
     out: Path
     form: str
+    whole: bool
     playlists: Path | None
     relative: bool
     copy_to: Path | None
@@ -205,7 +224,7 @@ def _classify_library(
     finder = _doubt_finder(ensemble, quiet=as_json) if with_doubts else None
     with reporting(quiet=as_json) as report:
         summary = library.classify_library(
-            ensemble, sources, wishes.out, wishes.form, finder, report
+            ensemble, sources, wishes.out, wishes.form, finder, wishes.whole, report
         )
     sentences = [
         f"{wishes.out}: {plural(summary.n_files, 'file')}, {thousands(summary.n_new)} classified "
@@ -255,11 +274,19 @@ def _print(result: dict[str, Any]) -> None:
         out.print(f"{result['path']}: {average}{result['agreement']}")
         for prediction in result["runs"]:
             out.print(f"    {prediction['run']}: {_likeliest(prediction)}")
+            _print_sections(prediction)
     else:
         out.print(f"{result['path']}: {_likeliest(result)}")
+        _print_sections(result)
     for doubt in result.get("doubts", []):
         whose = f"{', '.join(doubt['runs'])}: " if doubt["runs"] and several else ""
         out.print(f"    {whose}{doubt['sentence']}")
+
+
+def _print_sections(prediction: dict[str, Any]) -> None:
+    for section in prediction.get("sections", []):
+        span = f"{clock(section['start_s'])} to {clock(section['end_s'])}"
+        out.print(f"    {span}  {section['genre']} {percent(section['proba'])}")
 
 
 def _likeliest(prediction: dict[str, Any]) -> str:
@@ -270,16 +297,26 @@ def _likeliest(prediction: dict[str, Any]) -> str:
 
 class _CsvTable:
     """Lines of `path, run, genre, p_<genre>…` and, if asked for, the `answer` and the kinds of
-    `doubts`; the run is `average` for the mean of several."""
+    `doubts`; the run is `average` for the mean of several. Or, of whole recordings, `path, run,
+    start_s, end_s, p_<genre>…`, a line a segment."""
 
-    def __init__(self, ensemble: Any, with_doubts: bool, with_answers: bool) -> None:
-        self.with_doubts, self.with_answers = with_doubts, with_answers
+    def __init__(self, ensemble: Any, with_doubts: bool, with_answers: bool, whole: bool) -> None:
+        self.with_doubts, self.with_answers, self.whole = with_doubts, with_answers, whole
         self.genres = sorted({genre for loaded in ensemble.loaded for genre in loaded.genres})
         self.lines = csv.writer(sys.stdout, lineterminator="\n")
         more = [*(["answer"] if with_answers else []), *(["doubts"] if with_doubts else [])]
-        self._write(["path", "run", "genre", *(f"p_{g}" for g in self.genres), *more])
+        place = ["start_s", "end_s"] if whole else ["genre"]
+        self._write(["path", "run", *place, *(f"p_{g}" for g in self.genres), *more])
 
     def write(self, result: dict[str, Any]) -> None:
+        if self.whole:
+            for prediction in result.get("runs", [result]):
+                for row in prediction["timeline"]:
+                    shares = [row.get(f"p_{genre}") for genre in self.genres]
+                    numbers = [*(f"{row[name]:.3f}" for name in ("start_s", "end_s"))]
+                    numbers += ["" if share is None else f"{share:.6f}" for share in shares]
+                    self._write([result["path"], prediction["run"], *numbers])
+            return
         for prediction in result.get("runs", [result]):
             self._line(result, prediction, prediction["run"])
         if "runs" in result and "proba" in result:

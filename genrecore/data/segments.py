@@ -43,15 +43,16 @@ class Segmenter:
         """
         n = int(self.counts(np.array([n_recording]))[0])
         spare = max(0, n_recording - self.n_samples)
-        return np.minimum(np.arange(n, dtype=np.int64) * self._step, spare)
+        return np.minimum(np.arange(n, dtype=np.int64) * self.step, spare)
 
     def counts(self, n_recordings: np.ndarray) -> np.ndarray:
         """How many segments recordings of these lengths have, int64."""
         spare = np.maximum(0, n_recordings - self.n_samples)
-        return 1 + (spare / self._step + 0.5).astype(np.int64)
+        return 1 + (spare / self.step + 0.5).astype(np.int64)
 
     @property
-    def _step(self) -> int:
+    def step(self) -> int:
+        """Samples from the start of a segment to that of the next."""
         return max(1, round(self.n_samples * (1.0 - self.overlap)))
 
     def table(self, corpus: Corpus) -> pd.DataFrame:

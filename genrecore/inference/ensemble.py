@@ -15,7 +15,7 @@ import torch
 
 from genrecore.data.datasets import DATASETS
 from genrecore.data.parallel import in_order
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import AudioError, GenrecoreError, UsageError
 from genrecore.evaluation.selective import Thresholds, select
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun, Prediction, by_genre
@@ -208,6 +208,28 @@ class Ensemble:
         with fault_of(name), as_file(source, self.medium, sample_rate_hz) as file:
             return self._predict([self._read(file, name, start_s, length_s)])[0]
 
+    def classify_whole(
+        self,
+        source: Source,
+        name: str | None = None,
+        sample_rate_hz: float | None = None,
+        report: Report = silent,
+    ) -> EnsemblePrediction:
+        """Each run's prediction for all of a recording, however long, with its sections, and
+        whatever precision is wanted; arguments and errors as for `LoadedRun.classify_whole`."""
+        name = display_name(source) if name is None else name
+        with fault_of(name), as_file(source, self.medium, sample_rate_hz) as file:
+            return self._together(
+                tuple(run.predict_whole(file, name, report) for run in self.loaded)
+            )
+
+    def try_whole(self, path: Path, report: Report = silent) -> EnsemblePrediction:
+        """As `classify_whole`; a file that cannot be used has a `problem`."""
+        try:
+            return self.classify_whole(path, report=report)
+        except AudioError as error:
+            return EnsemblePrediction(path.name, problem=str(error))
+
     def classify_many(
         self,
         sources: Sequence[Source],
@@ -288,13 +310,14 @@ class Ensemble:
         of_runs = [
             run.predict([excerpts[k] for excerpts in files]) for k, run in enumerate(self.loaded)
         ]
-        predictions = []
-        for of_file in zip(*of_runs, strict=True):
-            average = None
-            if self.genres and len(of_file) > 1:
-                average = np.mean([prediction.proba for prediction in of_file], axis=0)
-            predictions.append(self.judged(EnsemblePrediction(of_file[0].name, of_file, average)))
-        return predictions
+        of_files = zip(*of_runs, strict=True)
+        return [self.judged(self._together(of_file)) for of_file in of_files]
+
+    def _together(self, of_file: tuple[Prediction, ...]) -> EnsemblePrediction:
+        average = None
+        if self.genres and len(of_file) > 1:
+            average = np.mean([prediction.proba for prediction in of_file], axis=0)
+        return EnsemblePrediction(of_file[0].name, of_file, average)
 
 
 def load(names: Sequence[str | Path | Run], precision: float | None = None) -> Ensemble:

@@ -78,6 +78,7 @@ def classify_library(
     out: str | Path,
     form: str = "",
     finder: DoubtFinder | None = None,
+    whole: bool = False,
     report: Report = silent,
 ) -> LibrarySummary:
     """Classifies all recordings in folders into a file, and goes on with one that was begun.
@@ -93,6 +94,8 @@ def classify_library(
             is done.
         form: One of `FORMS`; by default as the file's ending says.
         finder: Adds its doubts to each result.
+        whole: Whether all of each recording is classified, as by `classify_whole`, and its sections
+            are kept; by default its middle.
         report: Called with the number of files that are done; `Stopped` ends the work in order.
 
     Raises:
@@ -111,10 +114,10 @@ def classify_library(
     if working != out and out.exists() and not working.exists():
         raise UsageError(f"{out} is there already, and not from here; name another file.")
     with contextlib.ExitStack() as stack:
-        lines = stack.enter_context(_held(working, out, _header(ensemble, finder)))
+        lines = stack.enter_context(_held(working, out, _header(ensemble, finder, whole)))
         _use_accelerator(ensemble)
         waiting = [path for path in files if not lines.is_done(path)]
-        work = _work(ensemble, finder, lines)
+        work = _work(ensemble, finder, whole, lines)
         n_moved, n_done = 0, len(files) - len(waiting)
         try:
             results = in_order(work, waiting, report, Phase.CLASSIFYING, n_done)
@@ -230,7 +233,7 @@ def _form(out: Path, form: str) -> str:
     return form
 
 
-def _header(ensemble: Ensemble, finder: DoubtFinder | None) -> dict[str, Any]:
+def _header(ensemble: Ensemble, finder: DoubtFinder | None, whole: bool) -> dict[str, Any]:
     """What makes the results: a file is continued only by the same."""
     runs = [
         {
@@ -246,6 +249,7 @@ def _header(ensemble: Ensemble, finder: DoubtFinder | None) -> dict[str, Any]:
         "genres": ensemble.genres,
         "settings": {
             "doubts": finder is not None,
+            "whole": whole,
             **({"precision": ensemble.precision} if ensemble.precision else {}),
         },
         "version": __version__,
@@ -260,7 +264,7 @@ def _use_accelerator(ensemble: Ensemble) -> None:
 
 
 def _work(
-    ensemble: Ensemble, finder: DoubtFinder | None, lines: _WorkingFile
+    ensemble: Ensemble, finder: DoubtFinder | None, whole: bool, lines: _WorkingFile
 ) -> Callable[[str], tuple[dict[str, Any], bool]]:
     """The function that makes a line of a path, on one core, and says whether it was known."""
     n_cores = torch.get_num_threads()
@@ -273,8 +277,9 @@ def _work(
         if result is None:
             try:
                 with fault_of(name), hardware.torch_threads(1, later=n_cores):
-                    prediction = ensemble.classify(path, name)
-                    result = prediction.as_dict()
+                    classify = ensemble.classify_whole if whole else ensemble.classify
+                    prediction = classify(path, name)
+                    result = _without_timeline(prediction.as_dict())
                     if finder is not None:
                         doubts = finder.doubts_about(prediction)
                         result["doubts"] = [asdict(doubt) for doubt in doubts]
@@ -287,6 +292,13 @@ def _work(
         return {**result, "path": path, "name": name, **identity}, is_known
 
     return classified
+
+
+def _without_timeline(result: dict[str, Any]) -> dict[str, Any]:
+    """A prediction without the rows of its windows: of an hour they are a megabyte."""
+    for prediction in (result, *result.get("runs", [])):
+        prediction.pop("timeline", None)
+    return result
 
 
 def _stamp(path: str) -> str:
@@ -459,10 +471,12 @@ def _writable(text: str) -> str:
 
 def _maker(header: dict[str, Any]) -> str:
     runs = [f"{run['run']} (weights {run['weights'][:8]})" for run in header["runs"]]
-    doubts = "with" if header["settings"]["doubts"] else "without"
-    precision = header["settings"].get("precision")
+    settings = header["settings"]
+    part = "whole files" if settings.get("whole") else "the middle of each"
+    doubts = "with" if settings["doubts"] else "without"
+    precision = settings.get("precision")
     wanted = f", for a precision of {percent(precision)}" if precision else ""
-    return f"by {listed(runs)}, {doubts} doubts{wanted}"
+    return f"by {listed(runs)}, of {part}, {doubts} doubts{wanted}"
 
 
 def _names(working: Path, out: Path) -> list[str]:

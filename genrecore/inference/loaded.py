@@ -26,7 +26,9 @@ from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.preference import best_run
 from genrecore.evaluation.selective import Thresholds, select
 from genrecore.features import cache as feature_cache
+from genrecore.inference.sections import sections
 from genrecore.inference.sources import File, Source, as_file, display_name, fault_of
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.store.runs import find_run
 from genrecore.training import embedding, hardware
@@ -79,6 +81,8 @@ class Prediction:
         warning: A sentence where the file is damaged and only what can be decoded was classified;
             otherwise empty.
         thresholds: From which confidence on it is an answer; None where no precision is wanted.
+        sections: `start_s, end_s, genre, proba` where all of a recording was classified, which then
+            has no `wave`; else None.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Prediction:
     medium: str = "wave"
     warning: str = ""
     thresholds: Thresholds | None = None
+    sections: pd.DataFrame | None = None
 
     @property
     def genre(self) -> str:
@@ -122,10 +127,14 @@ class Prediction:
         if self.medium == "wave":
             values["duration_s"] = self.duration_s
             values["start_s"] = self.start_s
-            values["judged_s"] = len(self.wave) / self.sample_rate_hz
-            values["warning"] = self.warning
+            is_part = self.sections is None
+            judged_s = len(self.wave) / self.sample_rate_hz if is_part else self.duration_s
+            values |= {"judged_s": judged_s, "warning": self.warning}
         if self.thresholds is not None:
             values |= self.thresholds.judged(self.genres, self.proba)
+        if self.sections is not None:
+            values["sections"] = self.sections.to_dict("records")
+            values["timeline"] = self.segments.to_dict("records")
         return values
 
 
@@ -290,7 +299,7 @@ class LoadedRun:
                 genres=self.genres,
                 proba=calibrated[k],
                 uncalibrated=clips[k],
-                segments=self._timeline(excerpt, starts[k], parts[k]),
+                segments=self._timeline(excerpt.start_s, len(excerpt.samples), starts[k], parts[k]),
                 start_s=excerpt.start_s,
                 duration_s=excerpt.duration_s,
                 wave=self._wave(excerpt),
@@ -304,6 +313,95 @@ class LoadedRun:
             )
             for k, excerpt in enumerate(excerpts)
         ]
+
+    def classify_whole(
+        self,
+        source: Source,
+        name: str | None = None,
+        sample_rate_hz: float | None = None,
+        report: Report = silent,
+    ) -> Prediction:
+        """The prediction for all of a recording, however long, with its sections.
+
+        It is decoded and goes through the network in windows, as segments are cut in training; of
+        the sound only a few windows are in memory.
+
+        Args:
+            source: As for `classify`.
+            name: As for `classify`.
+            sample_rate_hz: As for `classify`.
+            report: Called with the seconds that are done; may raise `Stopped`.
+
+        Raises:
+            AudioError: It cannot be used; the sentence says why.
+            UsageError: The run does not classify recordings, or as for `classify`.
+        """
+        name = display_name(source) if name is None else name
+        with fault_of(name), as_file(source, self.medium, sample_rate_hz) as file:
+            return self.predict_whole(file, name, report)
+
+    def predict_whole(self, file: File, name: str, report: Report = silent) -> Prediction:
+        """As `classify_whole`, of what the decoder takes."""
+        if self.medium != "wave":
+            raise UsageError(
+                f"The run {self.run.run_id} classifies {FILES[self.medium].several}, which have no "
+                "length in time; only recordings are classified whole."
+            )
+        began, rate = time.perf_counter(), self.config.audio.sample_rate_hz
+        with decode.stream(file, rate, name=name, accept_damaged=True) as stream:
+            n_samples, starts, proba = self._predict_stream(stream, name, report)
+        if n_samples < rate:
+            raise AudioError(f"{name} lasts {n_samples / rate:.2f} s; at least 1 s are needed.")
+        of_clip = np.zeros(len(starts), np.int64)
+        pooled = pool_segments(proba, of_clip, 1, self.config.segments.pooling)
+        segments = self._timeline(0.0, n_samples, starts, proba)
+        return Prediction(
+            name=name,
+            genres=self.genres,
+            proba=self.calibration.apply(pooled)[0],
+            uncalibrated=pooled[0],
+            segments=segments,
+            start_s=0.0,
+            duration_s=stream.duration_s,
+            wave=np.zeros(0, np.float32),
+            sample_rate_hz=rate,
+            seconds=time.perf_counter() - began,
+            run_id=self.run.run_id,
+            temperature=self.calibration.temperature,
+            warning=stream.warning,
+            sections=sections(segments, n_samples / rate),
+        )
+
+    def _predict_stream(
+        self, stream: decode.Stream, name: str, report: Report
+    ) -> tuple[int, np.ndarray, np.ndarray]:
+        """The number of samples, and of all segments starts (segments,) and probabilities."""
+        length, step = self.segmenter.n_samples, self.segmenter.step
+        n_at_once = self.batch_size * torch.get_num_threads()
+        n_wanted = (n_at_once - 1) * step + length
+        waiting: list[np.ndarray] = []
+        n_waiting = first = 0
+        starts, proba = [], []
+
+        def predict(samples: np.ndarray) -> None:
+            of_part, values = self._predict_samples([Excerpt(name, samples, 0.0, 0.0)])
+            starts.append(of_part[0] + first)
+            proba.append(values)
+
+        for block in stream.blocks():
+            waiting.append(quantise(block))
+            n_waiting += len(block)
+            # A segment is left for the end: the last one may overlap the one before it.
+            if n_waiting >= n_wanted + step:
+                samples = np.concatenate(waiting)
+                while len(samples) >= n_wanted + step:
+                    predict(samples[:n_wanted])
+                    samples = samples[n_at_once * step :]
+                    first += n_at_once * step
+                waiting, n_waiting = [samples], len(samples)
+            report(Phase.CLASSIFYING, int(stream.duration_s), int(stream.announced_s))
+        predict(np.concatenate(waiting))
+        return first + n_waiting, np.concatenate(starts), np.concatenate(proba)
 
     def embed(self, wave: np.ndarray) -> np.ndarray:
         """The embedding (n,) float32 of an excerpt, comparable with those of the run's clips.
@@ -370,12 +468,13 @@ class LoadedRun:
         proba = torch.cat([self.classifier(some.to(self._device)).softmax(1) for some in batches])
         return [np.zeros(1, np.int64)] * len(excerpts), proba.double().cpu().numpy()
 
-    def _timeline(self, excerpt: Excerpt, starts: np.ndarray, proba: np.ndarray) -> pd.DataFrame:
+    def _timeline(
+        self, from_s: float, n_samples: int, starts: np.ndarray, proba: np.ndarray
+    ) -> pd.DataFrame:
         is_wave = self.medium == "wave"
         rate = self.config.audio.sample_rate_hz if is_wave else 1
         segment_s = self.config.segments.segment_s if is_wave else self.segmenter.n_samples
-        start_s = excerpt.start_s + starts / rate
-        end_s = excerpt.start_s + len(excerpt.samples) / rate
+        start_s, end_s = from_s + starts / rate, from_s + n_samples / rate
         columns: dict[str, np.ndarray] = {
             "start_s": start_s,
             "end_s": np.minimum(start_s + segment_s, end_s),

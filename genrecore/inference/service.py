@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ from genrecore.inference import guard
 from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.loaded import FILES
+from genrecore.store.progress import Stopped
 from genrecore.training import hardware
 from genrecore.words import listed, thousands
 
@@ -62,6 +64,7 @@ _EXPECTED = {
     "start_s": f"a number of seconds from 0 to {thousands(_LATEST_S)}",
     "length_s": f"a number of seconds from 1 to {_LONGEST_S:g}",
     "doubts": "true or false",
+    "whole": "true or false",
 }
 _FILE = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
@@ -156,6 +159,7 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
         summary="Classify one file",
         description=f"Send {file}, as it is or as the one file of a form; {runs} classify it. "
         "start_s and length_s choose a part, by default the middle, as long as a training clip; "
+        "with whole=true all of it is classified, and the answer holds its sections and timeline; "
         "name is that of a file sent as it is; with doubts=true the answer holds reasons to "
         "distrust it; with precision=0.9 it has an answer where nine of ten such answers are "
         f"right, else null.{caveats}",
@@ -228,6 +232,8 @@ def _response_model(ensemble: Ensemble) -> type[BaseModel]:
     if ensemble.loaded[0].medium == "wave":
         warning = {"warning": str}
         fields |= {"duration_s": float, "start_s": float, "judged_s": float, **warning}
+        rows: Any = list[dict[str, Any]]
+        fields |= {"sections": (rows, []), "timeline": (rows, [])}
     if len(ensemble.loaded) == 1:
         return create_model("Prediction", **fields, doubts=doubts)
     runs: Any = list[create_model("Prediction", **fields)]  # type: ignore[misc]
@@ -296,7 +302,15 @@ class _Service:
         length_s: AtLeastASecond = None,
         doubts: bool = False,
         precision: Share = None,
+        whole: bool = False,
     ) -> Any:
+        excerpts_only = (start_s, length_s, precision, self.limits.precision, doubts or None)
+        if whole and any(value is not None for value in excerpts_only):
+            raise HTTPException(
+                400,
+                "whole=true is about all of a recording, and goes with neither start_s, length_s, "
+                "doubts nor a precision.",
+            )
         self._check_room()  # before anybody sends for nothing
         file, form_name = await self._receive(request)
         try:
@@ -312,7 +326,14 @@ class _Service:
             file.close()
 
         answer = asyncio.get_running_loop().run_in_executor(
-            self.threads, self._classified, file, name, (start_s, length_s), doubts, precision
+            self.threads,
+            self._classified,
+            file,
+            name,
+            (start_s, length_s),
+            doubts,
+            precision,
+            whole,
         )
         answer.add_done_callback(done)
         try:
@@ -331,12 +352,21 @@ class _Service:
         excerpt: tuple[float | None, ...],
         with_doubts: bool,
         precision: float | None,
+        whole: bool,
     ) -> dict[str, Any]:
+        until = time.monotonic() + self.limits.within_s
+
+        def report(phase: str, done: int, total: int) -> None:
+            if time.monotonic() > until:  # nobody waits for it any more
+                raise Stopped
+
         with self.lock:
             self.n_classifying += 1
             n_threads = max(1, self.n_cores // self.n_classifying)
         try:
             with hardware.torch_threads(n_threads, later=self.n_cores):
+                if whole:
+                    return self.ensemble.classify_whole(file, name, report=report).as_dict()
                 ensemble = self.ensemble.wanting(precision or self.limits.precision)
                 prediction = ensemble.classify(file, name, *excerpt)
                 if not with_doubts:

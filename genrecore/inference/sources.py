@@ -22,6 +22,7 @@ from PIL import Image
 from genrecore.audio.decode import RATES_HZ
 from genrecore.data.arrays import size_in_words
 from genrecore.errors import AudioError, GenrecoreError, UsageError, describe
+from genrecore.store.progress import Stopped
 from genrecore.words import thousands
 
 File = str | Path | bytes | BinaryIO
@@ -81,7 +82,7 @@ def fault_of(name: str) -> Iterator[None]:
     file ends the work on others."""
     try:
         yield
-    except GenrecoreError:
+    except (GenrecoreError, Stopped):
         raise
     except Exception as error:
         raise AudioError(f"{name} cannot be used: {describe(error).rstrip('.')}.") from error
