@@ -10,9 +10,19 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, RunArgument, switch
-from genrecore.cli.output import answer, out, print_json, print_rows, print_table, records, writing
+from genrecore.cli.output import (
+    answer,
+    err,
+    out,
+    print_json,
+    print_rows,
+    print_table,
+    records,
+    writing,
+)
 from genrecore.errors import UsageError
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
+from genrecore.evaluation.same_clips import SameClips, same_clips
 from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
 from genrecore.store.runs import find_run
@@ -44,14 +54,10 @@ def errors(
 ) -> None:
     """The clips that a run gets wrong, or on which runs differ; the page Errors plays them."""
     first, others = find_run(run), [find_run(name) for name in against or []]
-    dataset = first.config.dataset.name
+    same = same_clips((first, *others))
     for member in others:
-        if member.config.dataset.name != dataset:
-            raise UsageError(
-                f"{first.run_id} is of {dataset}, {member.run_id} of {member.config.dataset.name}: "
-                "give runs on the same dataset."
-            )
-    tables = [mistakes.clip_predictions(member) for member in (first, *others)]
+        _refuse_other_clips(first, member, same)
+    tables = [same.named(mistakes.clip_predictions(member), member) for member in (first, *others)]
     of_first, columns = tables[0], _OF_RUN
     if clip:
         _one_clip(first, of_first, clip, as_json)
@@ -79,8 +85,10 @@ def errors(
         rows = mistakes.sort_clips(of_first, order)
     listed = rows[columns].head(most)
     if as_json:
-        print_json({"n_clips": len(rows), "clips": listed})
+        print_json({"n_clips": len(rows), "clips": listed, "notes": same.notes})
         return
+    for note in same.notes:
+        err.print(note)
     print_table(
         [
             {name: percent(value) if name in _SHARES else value for name, value in row.items()}
@@ -91,6 +99,24 @@ def errors(
     if len(rows) > len(listed):
         n = len(rows)
         out.print(f"{n - len(listed)} more; --most {n} prints them all.")
+
+
+def _refuse_other_clips(first: Run, member: Run, same: SameClips) -> None:
+    """
+    Raises:
+        UsageError: A run has no clip in common with the first.
+    """
+    ids = []
+    for run in (first, member):
+        table = run.clips if run.clips is not None else run.predictions
+        ids.append(set() if table is None else set(same.named(table, run)["clip_id"]))
+    if ids[0] and ids[1] and not ids[0] & ids[1]:
+        datasets = [each.config.dataset.name for each in (first, member)]
+        why = same.warning or " Give runs on the same dataset."
+        raise UsageError(
+            f"{first.run_id} is of {datasets[0]}, {member.run_id} of {datasets[1]}, and they have "
+            f"no clip in common.{why}"
+        )
 
 
 def _one_clip(run: Run, predictions: pd.DataFrame, clip_id: str, as_json: bool) -> None:

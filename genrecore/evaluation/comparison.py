@@ -17,6 +17,7 @@ from genrecore.evaluation.clustered import NOTHING, Interval
 from genrecore.evaluation.curves import read_curves
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.pairwise import Side
+from genrecore.evaluation.same_clips import same_clips
 from genrecore.evaluation.scores import read_test_predictions, score_columns, score_row
 from genrecore.evaluation.selective import with_confidence
 from genrecore.store.run import MARKS, Run
@@ -106,11 +107,17 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
         raise GenrecoreError(f"A comparison needs at least two runs; found {len(runs)}.")
     if len({run.run_id for run in runs}) < len(runs):
         raise GenrecoreError("A run cannot be compared with itself; name each run once.")
+    same = same_clips(runs)
     sides = [
-        Side(run.run_id, title, (run,), (with_confidence(read_test_predictions(run), run),))
+        Side(
+            run.run_id,
+            title,
+            (run,),
+            (same.named(with_confidence(read_test_predictions(run), run), run),),
+        )
         for run, title in zip(runs, distinct([run.title for run in runs]), strict=True)
     ]
-    return compare_sides(sides, band, on_shared)
+    return compare_sides(sides, band, on_shared, same.notes)
 
 
 def distinct(titles: Sequence[str]) -> list[str]:
@@ -132,7 +139,8 @@ def compare_sides(
     """Compares two or more runs or systems.
 
     Args:
-        sides: The runs or systems; their titles are distinct.
+        sides: The runs or systems; their titles are distinct, and clips that are the same have
+            one name in all tests (`same_clips`).
         band: As for `compare`.
         on_shared: As for `compare`.
         notes: Sentences that come before the other notes.
@@ -273,7 +281,8 @@ def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> li
     notes = []
     datasets = sorted({side.dataset for side in sides})
     if len(datasets) > 1:
-        notes.append(f"These runs come from different datasets: {', '.join(datasets)}.")
+        what = f", which share {plural(len(shared), 'test clip')}" if shared else ""
+        notes.append(f"These runs come from different datasets: {', '.join(datasets)}{what}.")
     n_tested = len(frozenset().union(*(side.clips for side in sides)))
     if n_tested > len(shared):
         notes.append(_note_on_clips(len(shared), n_tested, on_shared))

@@ -35,12 +35,12 @@ def dependence(sides: Sequence[Side]) -> pd.DataFrame:
 
     Columns: `genre, n_clips, lowest, highest, worst, best, spread, effect, p, p_holm, dependence`;
     `lowest, highest` are recalls, `worst, best` the titles of their runs, `spread` is their
-    difference. Empty where no clip is shared, or the datasets differ.
+    difference. Empty where no clip is shared.
     """
     columns = ["genre", "n_clips", "lowest", "highest", "worst", "best", "spread", "effect", "p",
                "p_holm", "dependence"]  # fmt: skip
     shared = frozenset.intersection(*(side.clips for side in sides))
-    if not shared or len({side.dataset for side in sides}) > 1:
+    if not shared:
         return pd.DataFrame(columns=columns)
     clips = pd.Index(sorted(shared))
     genre_of = sides[0].genres(clips)

@@ -12,6 +12,7 @@ from genrecore.config.run import system_signature
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
+from genrecore.evaluation.same_clips import SameClips, same_clips
 from genrecore.evaluation.scores import read_test_predictions
 from genrecore.evaluation.selective import with_confidence
 from genrecore.store.run import Run
@@ -85,11 +86,12 @@ class FoldSet:
         )
 
 
-def pool_folds(runs: Iterable[Run]) -> PooledFolds:
+def pool_folds(runs: Iterable[Run], same: SameClips | None = None) -> PooledFolds:
     """The test predictions of all folds of one system as one result over all clips.
 
     Args:
         runs: One finished run of each fold, in any order, of one system and one split seed.
+        same: Names the clips of these runs, and of others that they are compared with.
 
     Raises:
         GenrecoreError: No runs, several systems or split seeds, a split of one fold, a fold that
@@ -108,15 +110,17 @@ def pool_folds(runs: Iterable[Run]) -> PooledFolds:
             "not pooled."
         )
     by_fold = _by_fold(runs, n_folds)
+    same = same or same_clips(by_fold.values())
     tables = {
-        fold: with_confidence(read_test_predictions(run), run) for fold, run in by_fold.items()
+        fold: same.named(with_confidence(read_test_predictions(run), run), run)
+        for fold, run in by_fold.items()
     }
     _check_genres(by_fold, tables)
     joined = pd.concat(
         [table.assign(fold=fold) for fold, table in tables.items()], ignore_index=True
     )
     joined = joined.sort_values(["genre", "clip_id"], ignore_index=True)
-    _check_clips(by_fold, joined)
+    _check_clips(by_fold, joined, same)
     return PooledFolds(list(by_fold.values()), joined.drop(columns="fold"), joined["fold"])
 
 
@@ -204,7 +208,7 @@ def _check_genres(by_fold: dict[int, Run], tables: dict[int, pd.DataFrame]) -> N
             )
 
 
-def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame) -> None:
+def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame, same: SameClips) -> None:
     """Raises an error unless each clip of every run is tested exactly once."""
     twice = tested["clip_id"][tested["clip_id"].duplicated()]
     if len(twice):
@@ -217,7 +221,8 @@ def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame) -> None:
         table = run.clips
         if table is None:
             continue
-        never = sorted(set(table.loc[table["split"].notna(), "clip_id"]) - tested_ids)
+        used = same.named(table[table["split"].notna()], run)
+        never = sorted(set(used["clip_id"]) - tested_ids)
         if never:
             raise GenrecoreError(
                 f"{plural(len(never), 'clip')} of fold {fold + 1} were tested by no fold (the "

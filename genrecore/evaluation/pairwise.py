@@ -30,7 +30,8 @@ class Side:
         key: The run's id or the system's signature.
         title: Its name in tables and sentences.
         runs: All its runs; the first one stands for the others.
-        tests: Tables of test predictions, one for each run or for all folds of a seed.
+        tests: Tables of test predictions, one for each run or for all folds of a seed; `clip_id` is
+            the name that all sides have in common for the same clip (`same_clips`).
     """
 
     key: str
@@ -142,7 +143,7 @@ def judge_pairs(sides: Sequence[Side], band: float, on_shared: bool = False) -> 
         row: dict[str, Any] = {
             "run_a": a.key, "run_b": b.key, "title_a": a.title, "title_b": b.title
         }  # fmt: skip
-        if values and a.dataset == b.dataset:
+        if values:
             row |= _statistics(values[k], values[m], groups)
         else:
             row |= _statistics_of_uneven(a, b, on_shared)
@@ -184,7 +185,7 @@ def _matrices(side: Side, clips: pd.Index, tests: Sequence[int] | None = None) -
 
 def _statistics_of_uneven(a: Side, b: Side, on_shared: bool) -> dict[str, Any]:
     """As `_statistics`, for sides that were not all tested on the same clips."""
-    if a.dataset != b.dataset or not a.clips & b.clips:
+    if not a.clips & b.clips:
         return dict(_NOT_COMPARED)
     common = set(a.sets) & set(b.sets)
     if common and not on_shared:

@@ -32,6 +32,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import clustered, metrics, verdicts
 from genrecore.evaluation.calibration import calibrate
 from genrecore.evaluation.clustered import NOTHING, Interval
+from genrecore.evaluation.same_clips import same_clips
 from genrecore.evaluation.scores import read_test_predictions, with_artists
 from genrecore.store.run import Run
 from genrecore.words import decimals, listed, p_value, percent, points, signed_points
@@ -415,11 +416,12 @@ def select(runs: Sequence[Run], precision: float) -> Answers:
 def _predictions(runs: Sequence[Run]) -> pd.DataFrame:
     """Predictions for validation and test clips with artists and confidences; of several runs
     averages of their calibrated probabilities."""
-    tables = []
+    tables, same = [], same_clips(runs)
     for run in runs:
         if run.predictions is None:
             raise GenrecoreError(f"The run {run.run_id} has no predictions (it is {run.state}).")
-        tables.append(with_confidence(with_artists(run.predictions, run), run))
+        table = with_confidence(with_artists(run.predictions, run), run)
+        tables.append(same.named(table, run))
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -433,7 +435,7 @@ def _predictions(runs: Sequence[Run]) -> pd.DataFrame:
         ):
             raise GenrecoreError(
                 "These runs differ in genres, validation or test clips: no precision can be "
-                "promised for their average."
+                f"promised for their average.{same.warning}"
             )
         total = total + calibrate(run).apply(own.loc[clips, columns].to_numpy()) / len(runs)
     return first.assign(**dict(zip(columns, total.T, strict=True)), confidence=_highest(total))

@@ -25,6 +25,7 @@ from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
+from genrecore.evaluation.same_clips import SameClips, collection_titles, place, same_clips
 from genrecore.evaluation.scores import read_test_predictions, run_scores
 from genrecore.evaluation.selective import with_confidence
 from genrecore.store.run import Run, marked
@@ -203,8 +204,10 @@ def compare(
     notes: list[str] = []
     systems = [_readable(system, notes) for system in systems]
     names = titles(systems)
+    same = same_clips(run for system in systems for run in system.runs)
+    notes += same.notes
     for system in systems:
-        own_side, own_notes = side(system, names[system.signature])
+        own_side, own_notes = side(system, names[system.signature], same)
         sides.append(own_side)
         notes += own_notes
     single = [titled.title for titled in sides if len(titled.tests) == 1]
@@ -253,19 +256,23 @@ def seed_spread(systems: Iterable[System], accuracies: Mapping[str, float]) -> t
     return (sqrt(squares / freedom) if freedom else nan), n_systems
 
 
-def side(system: System, title: str) -> tuple[Side, list[str]]:
+def side(system: System, title: str, same: SameClips) -> tuple[Side, list[str]]:
     """A system as a side of a comparison, and sentences about folds that are missing or do not fit
-    together."""
+    together. `same` names the clips of all sides' runs."""
     tests, notes = [], [f"{title}: {note}" for note in system.notes]
     for name, runs in system.tests:
         if len(runs) == 1:
-            tests.append(with_confidence(read_test_predictions(runs[0]), runs[0]))
+            tests.append(
+                same.named(with_confidence(read_test_predictions(runs[0]), runs[0]), runs[0])
+            )
             continue
         try:
-            tests.append(pool_folds(runs).predictions)
+            tests.append(pool_folds(runs, same).predictions)
         except GenrecoreError as error:
             notes.append(f"{title}, {name}, not pooled: {error}")
-            tests += [with_confidence(read_test_predictions(run), run) for run in runs]
+            tests += [
+                same.named(with_confidence(read_test_predictions(run), run), run) for run in runs
+            ]
     return Side(system.signature, title, system.runs, tuple(tests)), notes
 
 
@@ -287,11 +294,13 @@ class Blocks:
 def over_blocks(systems: Sequence[System]) -> Blocks:
     """Systems that are the same but for their data, ranked over datasets, splits and folds.
 
-    A block is a dataset with its split, split seed and fold. Systems that agree in everything but
+    A block is a dataset with its split, split seed and fold; folders that hold other music are
+    several datasets. Systems that agree in everything but
     dataset, split and genres count as the same. Only blocks on which every system was tested
     count. Folds of one dataset share training clips, so ranks over them look more certain than
     they are (Demšar 2006, section 3.1.3); several datasets are the better blocks.
     """
+    music = collection_titles(run for system in systems for run in system.runs)
     accuracies: dict[str, dict[str, list[float]]] = {}
     alike: dict[str, list[System]] = {}
     for system in systems:
@@ -299,7 +308,8 @@ def over_blocks(systems: Sequence[System]) -> Blocks:
         alike.setdefault(key, []).append(system)
         for run, measured in each_readable(system.runs, run_scores):
             by_block = accuracies.setdefault(key, {})
-            by_block.setdefault(_block(run), []).append(float(measured["accuracy"]))
+            block = _block(run, music[place(run)])
+            by_block.setdefault(block, []).append(float(measured["accuracy"]))
     first = {key: members[0] for key, members in alike.items()}
     names = _names(list(first.values()))
     datasets = {run.config.dataset.name for system in systems for run in system.runs}
@@ -339,7 +349,7 @@ def _signature_without_data(config: RunConfig) -> str:
     return system_signature(config.model_copy(update=data))
 
 
-def _block(run: Run) -> str:
+def _block(run: Run, music: str) -> str:
     config = run.config
-    name = f"{config.dataset.name}, {splits.title(config.split, config.fold)}"
+    name = f"{music}, {splits.title(config.split, config.fold)}"
     return name + (f", split seed {config.split_seed}" if config.split_seed else "")

@@ -25,6 +25,7 @@ from genrecore.data import genres, splits
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import clustered, metrics
+from genrecore.evaluation.same_clips import SameClips, same_clips
 from genrecore.evaluation.scores import read_test_predictions
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
@@ -318,13 +319,15 @@ def leak_gap(runs: Sequence[Run]) -> LeakGap:
     Raises:
         GenrecoreError: A clip is not tested exactly once in each split.
     """
+    same = same_clips(runs)
     leaky, clean = (
-        _tested([run for run in runs if run.config.split.name == split]) for split in (LEAKY, CLEAN)
+        _tested([run for run in runs if run.config.split.name == split], same)
+        for split in (LEAKY, CLEAN)
     )
     if set(leaky.index) != set(clean.index):
         raise GenrecoreError(
             f"The leaky folds test {len(leaky)} clips, the clean ones {len(clean)}, and they are "
-            "not the same; finish every fold of both."
+            f"not the same; finish every fold of both.{same.warning}"
         )
     clean = clean.loc[leaky.index]
     groups = pd.Series(clustered.artist_groups(leaky.reset_index()), index=leaky.index)
@@ -356,11 +359,11 @@ def _accuracies(right: pd.DataFrame, groups: pd.Series) -> dict[str, float]:
     return accuracies
 
 
-def _tested(runs: Sequence[Run]) -> pd.DataFrame:
-    """`right, genre, artist` of the test clips of several folds, by clip_id."""
+def _tested(runs: Sequence[Run], same: SameClips) -> pd.DataFrame:
+    """`right, genre, artist` of the test clips of several folds, by the names of `same`."""
     tables = []
     for run in runs:
-        table = read_test_predictions(run)
+        table = same.named(read_test_predictions(run), run)
         labels, proba = metrics.as_arrays(table, metrics.genres_in(table))
         tables.append(table.assign(right=proba.argmax(1) == labels))
     if not tables:

@@ -15,6 +15,7 @@ import pandas as pd
 from genrecore.data.clips import genres_of
 from genrecore.evaluation import clustered, metrics
 from genrecore.evaluation.clustered import NOTHING, Interval
+from genrecore.evaluation.same_clips import same_clips
 from genrecore.evaluation.scores import with_artists
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed, epochs_in_words
 from genrecore.experiments.papers.recipes import RunsOfStudy
@@ -162,7 +163,7 @@ def measure(
 def _during_training(runs: Sequence[Run], epochs: tuple[int, int]) -> Ours:
     """The mean accuracy of epochs on the validation clips, of runs that reached the last one."""
     first, last = epochs
-    tables = []
+    tables, same = [], same_clips(runs)
     for run in runs:
         clips, predicted = run.clips, run.epoch_predictions
         if clips is None or len(predicted) < last:
@@ -170,7 +171,8 @@ def _during_training(runs: Sequence[Run], epochs: tuple[int, int]) -> Ours:
         table = clips.loc[clips["split"] == "valid", ["clip_id", "genre"]].reset_index(drop=True)
         genres = np.array(genres_of(clips), dtype=object)
         right = genres[predicted[first - 1 : last]] == table["genre"].to_numpy()
-        tables.append(with_artists(table.assign(right=right.mean(axis=0)), run))
+        table = with_artists(table.assign(right=right.mean(axis=0)), run)
+        tables.append(same.named(table, run))
     shows = f"validation accuracy in {epochs_in_words(epochs)}"
     accuracy = _interval([table.set_index("clip_id")["right"] for table in tables], tables)
     ends = accuracy.low, accuracy.high, accuracy.error
@@ -191,11 +193,12 @@ def _number(run: Run, quantity: str) -> float:
 
 def _accuracy_of_all(runs: Sequence[Run], split: str, genre: str) -> tuple[Interval, int]:
     """The mean accuracy of runs with its interval, on clips of a genre only where one is named."""
-    tables = []
+    tables, same = [], same_clips(runs)
     for run in runs:
         if run.predictions is None:
             continue
         table = with_artists(run.predictions[run.predictions["split"] == split], run)
+        table = same.named(table, run)
         if genre:
             table = table[table["genre"].map(letters) == letters(genre)]
         if len(table):
@@ -212,7 +215,8 @@ def interval(tables: Sequence[pd.DataFrame]) -> Interval:
     """The accuracy of runs of one system, whose test clips may differ, and its 95 % interval.
 
     Args:
-        tables: The predictions of each run, as `with_artists` completes them.
+        tables: The predictions of each run, as `with_artists` completes them, with the same names
+            for the same clips (`same_clips`).
     """
     if not tables:
         return NOTHING

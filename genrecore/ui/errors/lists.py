@@ -14,6 +14,7 @@ from genrecore.data import splits
 from genrecore.evaluation import label_reviews, mistakes
 from genrecore.evaluation.folds import fold_sets
 from genrecore.evaluation.metrics import NO_PREDICTION
+from genrecore.evaluation.same_clips import SameClips, same_clips
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.store.files import Unreadable
@@ -132,7 +133,7 @@ def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
     titles = readers.titles(list(others.values()))
     with left:
         second = others[choose_one("Against", titles, "against", default=partner, pinned=True)]
-    joined = mistakes.contingency(predictions(run), predictions(second))
+    joined = mistakes.contingency(*_tables(run, second))
     if joined.empty:
         empty("These runs share no test clips.", "Choose a run that was tested on the same clips.")
         return None
@@ -159,7 +160,7 @@ def runs_differ(run: Run, tested: Sequence[Run]) -> ClipList | None:
     others = _choose_others(run, tested, at_least=1)
     if others is None:
         return None
-    rows = mistakes.disagreement([predictions(run), *map(predictions, others)])
+    rows = mistakes.disagreement(_tables(run, *others))
     return ClipList(
         rows,
         f"{words.plural(len(rows), 'clip')} shared by {len(others) + 1} runs; first those on which "
@@ -182,7 +183,7 @@ def judgements(dataset: str) -> pd.DataFrame:
 def labels(run: Run, tested: Sequence[Run]) -> ClipList:
     """Labels that may be wrong, with the judgements of listeners."""
     others = _choose_others(run, tested, 0, _other_folds(run, tested)) or []
-    rows = mistakes.suspects([predictions(run), *map(predictions, others)])
+    rows = mistakes.suspects(_tables(run, *others))
     reviews = judgements(run.config.dataset.name).set_index("clip_id")
     rows = rows.assign(judgement=rows["clip_id"].map(reviews["judgement"]))
     n_runs = words.plural(len(others) + 1, "run")
@@ -239,16 +240,27 @@ def _choose_others(
 
 def _partner(run: Run, others: Sequence[Run]) -> str:
     """The newest run on the same dataset that shares test clips; empty where there is none."""
-    clips = set(predictions(run)["clip_id"])
-    return next(
-        (
-            other.run_id
-            for other in others
-            if other.facts.dataset == run.facts.dataset
-            and not clips.isdisjoint(predictions(other)["clip_id"])
-        ),
-        "",
-    )
+    for other in others:
+        if other.facts.dataset == run.facts.dataset:
+            same = clips_in_common((run, other))
+            own, its = (set(same.named(predictions(r), r)["clip_id"]) for r in (run, other))
+            if own & its:
+                return other.run_id
+    return ""
+
+
+def _tables(*runs: Run) -> list[pd.DataFrame]:
+    """`mistakes.clip_predictions` of runs, with one name for each clip; says what that rests on."""
+    same = clips_in_common(runs)
+    for note in same.notes:
+        st.caption(plain(note))
+    return [same.named(predictions(run), run) for run in runs]
+
+
+@cached_by_files(in_runs("clips.parquet", "predictions.parquet"), shared=True)
+def clips_in_common(runs: tuple[Run, ...]) -> SameClips:
+    """`same_clips` of runs."""
+    return same_clips(runs)
 
 
 def _need_more(sentence: str) -> None:

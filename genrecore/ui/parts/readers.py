@@ -14,6 +14,7 @@ from genrecore.evaluation.comparison import distinct
 from genrecore.evaluation.listing import look, run_ids, unreadable
 from genrecore.evaluation.pooling import accuracy_by_pooling
 from genrecore.evaluation.preference import best_run, by_accuracy, by_preference
+from genrecore.evaluation.same_clips import collection_titles, place
 from genrecore.evaluation.scores import rank_runs, read_test_predictions
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
@@ -112,10 +113,18 @@ def to_ask(usable: Sequence[Run]) -> Run:
     return usable[0]
 
 
+@cached_by_files(in_runs("clips.parquet"), shared=True)
+def _collection_titles(runs: tuple[Run, ...]) -> dict[tuple[str, str], str]:
+    """`collection_titles` of a run of each place."""
+    return collection_titles(runs)
+
+
 def by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The tested runs of each dataset, the most accurate first, and the dataset with most of them:
-    accuracies on different music do not compare."""
+    accuracies on different music do not compare. Folders that hold other music are several."""
     groups: dict[str, list[Run]] = {}
-    for run in by_accuracy(runs):
-        groups.setdefault(run.facts.dataset, []).append(run)
+    ranked = by_accuracy(runs)
+    titles = _collection_titles(tuple({place(run): run for run in reversed(ranked)}.values()))
+    for run in ranked:
+        groups.setdefault(titles[place(run)], []).append(run)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
