@@ -16,6 +16,7 @@ from typer import Option
 from typer.core import TyperGroup
 
 from genrecore import __version__
+from genrecore.cli import streams
 from genrecore.cli.output import err
 from genrecore.errors import UsageError, describe
 from genrecore.jobs.spawn import TASK
@@ -101,7 +102,9 @@ def root(
 
 
 def main() -> None:
-    """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence."""
+    """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence, 141 if
+    whoever read the output has gone, as `head` does."""
+    streams.write_anywhere()
     hardware.share_cores()
     # Held until this process ends; of several processes, torchrun holds them.
     locks = [] if distributed.by_torchrun() else inherited_locks()
@@ -111,22 +114,25 @@ def main() -> None:
         status.move("running", **identity())
     code, sentence, state, trace = 0, "", "done", ""
     try:
-        app(prog_name="genrecore")
+        with streams.alone() if "--json" in sys.argv else contextlib.nullcontext():
+            app(prog_name="genrecore")
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
-        state = "done" if code == 0 else "failed"
+        if isinstance(exit_.__context__, BrokenPipeError):  # which typer takes for a failure
+            code = streams.PIPE_CLOSED
+        state = "done" if code in (0, streams.PIPE_CLOSED) else "failed"
     except Stopped:
         code, sentence, state = 1, "Stopped on request.", "stopped"
     except KeyboardInterrupt:
         code, sentence, state = 130, "Interrupted.", "stopped"
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        with contextlib.suppress(OSError):
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     except Exception as error:
-        code, state = (2 if isinstance(error, UsageError) else 1), "failed"
-        sentence, trace = describe(error), traceback.format_exc()
-        if "--debug" in sys.argv:
-            err.print(trace)
+        if isinstance(error, BrokenPipeError) and not streams.is_read():
+            code = streams.PIPE_CLOSED
+        else:
+            code, state = (2 if isinstance(error, UsageError) else 1), "failed"
+            sentence, trace = describe(error), traceback.format_exc()
+            if "--debug" in sys.argv:
+                err.print(trace)
     if sentence:
         err.print(sentence)
     if status is not None:
@@ -134,4 +140,5 @@ def main() -> None:
             status.move(state, sentence, finished_at=time.time(), traceback=trace)
     for lock in locks:
         os.close(lock)
+    code = streams.ended(code)
     sys.exit(code)

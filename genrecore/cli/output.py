@@ -18,6 +18,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
+from genrecore.cli import streams
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK
 from genrecore.store.progress import Pace, Phase, Report, Stopped, phase_text
@@ -51,8 +52,11 @@ err = _Terminal(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; not-a-number becomes null."""
-    text = json.dumps(plain(value), indent=1, ensure_ascii=False)
-    sys.stdout.write(_UNSEEN_IN_JSON.sub(lambda seen: json.dumps(seen.group())[1:-1], text) + "\n")
+    stream = streams.answers()
+    is_unicode = (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+    text = json.dumps(plain(value), indent=1, ensure_ascii=not is_unicode)
+    stream.write(_UNSEEN_IN_JSON.sub(lambda seen: json.dumps(seen.group())[1:-1], text) + "\n")
+    stream.flush()
 
 
 def plain(value: Any) -> Any:

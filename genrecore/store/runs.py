@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -325,6 +326,8 @@ class _Folder(Protocol):
 
 
 T = TypeVar("T", bound=_Folder)
+_DATED = re.compile(r"\d{8}-\d{6}-")
+_AHEAD_S = 120.0  # by which clocks of machines that share a store may differ
 
 
 def find_by_id(name: str, newest_first: Sequence[T], noun: str, store: Path) -> T:
@@ -334,7 +337,10 @@ def find_by_id(name: str, newest_first: Sequence[T], noun: str, store: Path) -> 
         UsageError: There is none, or there are several.
     """
     if name == "latest" and newest_first:
-        return newest_first[0]
+        # Ids begin with the time. What is dated in the future was made before the clock went back.
+        soon = time.strftime("%Y%m%d-%H%M%S", time.localtime(time.time() + _AHEAD_S))
+        past = (i for i in newest_first if not _DATED.match(i.folder.name) or i.folder.name < soon)
+        return next(past, newest_first[0])
     exact = [item for item in newest_first if item.folder.name == name]
     matches = exact or [item for item in newest_first if name and name in item.folder.name]
     if len(matches) == 1:
