@@ -115,6 +115,12 @@ class Prediction:
             return self.genre
         return self.thresholds.answer(self.genre, float(self.proba.max()))
 
+    @property
+    def judged_s(self) -> float:
+        """How much of the recording was classified, in s."""
+        is_part = self.sections is None
+        return len(self.wave) / self.sample_rate_hz if is_part else self.duration_s
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: name, genre, probabilities, duration and excerpt."""
         values: dict[str, Any] = {
@@ -127,9 +133,7 @@ class Prediction:
         if self.medium == "wave":
             values["duration_s"] = self.duration_s
             values["start_s"] = self.start_s
-            is_part = self.sections is None
-            judged_s = len(self.wave) / self.sample_rate_hz if is_part else self.duration_s
-            values |= {"judged_s": judged_s, "warning": self.warning}
+            values |= {"judged_s": self.judged_s, "warning": self.warning}
         if self.thresholds is not None:
             values |= self.thresholds.judged(self.genres, self.proba)
         if self.sections is not None:

@@ -33,6 +33,7 @@ from genrecore.ui.classify.predictions import (
     outline,
     song,
 )
+from genrecore.ui.classify.whole import show_whole
 from genrecore.ui.classify.why import highlighted, show_why
 from genrecore.ui.datasets.listening import draw_mel, pick
 from genrecore.ui.parts.cache import cached_by_files, no_files
@@ -206,6 +207,8 @@ def _show(classified: ClassifiedClip) -> None:
         "trust": "How far to trust it",
         "sound": "The sound itself",
     }
+    if longest.duration_s > len(longest.wave) / longest.sample_rate_hz + _LEAST_S:
+        views["whole"] = "The whole recording"
     if longest.medium != "wave":
         views = {"trust": views["trust"]}
     name = choose_one("Show", views, "view", radio=True, hide_label=True)
@@ -215,6 +218,8 @@ def _show(classified: ClassifiedClip) -> None:
         doubts.show_similar_clips(classified)
     elif name == "trust":
         doubts.show_reliability(classified)
+    elif name == "whole":
+        show_whole(classified, _write_part)
     else:
         draw_mel(song(classified).sound, "clip_mel")
 

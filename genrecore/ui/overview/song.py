@@ -151,4 +151,8 @@ def show_song(run: Run) -> None:
         caution = opened.in_titles(opened.ensemble.caution)
         st.caption(plain(f"{clip.name}, heard by {run.title}. {caution}"))
         query = {"run": run.run_id, "heard": run.song}
-        next_steps([Step("classify", "Hear when and why", ":material/graphic_eq:", query)])
+        steps = [Step("classify", "Hear when and why", ":material/graphic_eq:", query)]
+        if prediction.duration_s > prediction.judged_s + 1.0:
+            whole = {**query, "view": "whole"}
+            steps.append(Step("classify", "All of it, over time", ":material/timeline:", whole))
+        next_steps(steps)
