@@ -58,6 +58,10 @@ _FILES = {
 """The file of each command, in the order in which help lists the commands."""
 
 
+_DECODE = frozenset({"classify", "datasets", "hear", "probe", "embed"})
+"""Commands that decode, and start no programs that have something to say."""
+
+
 class CommandsByName(TyperGroup):
     """Imports a command's file only when it is called, so `runs list` needs no torch."""
 
@@ -114,7 +118,11 @@ def main() -> None:
         status.move("running", **identity())
     code, sentence, state, trace = 0, "", "done", ""
     try:
-        with streams.alone() if "--json" in sys.argv else contextlib.nullcontext():
+        with contextlib.ExitStack() as surroundings:
+            if not _DECODE.isdisjoint(sys.argv[1:2]):
+                surroundings.enter_context(streams.without_libraries())
+            if "--json" in sys.argv:
+                surroundings.enter_context(streams.alone())
             app(prog_name="genrecore")
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1

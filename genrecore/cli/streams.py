@@ -56,6 +56,7 @@ def write_anywhere() -> None:
             stream.reconfigure(errors=_SPELLED)
 
 
+_STDERR = 2
 _answers: IO[str] | None = None
 
 
@@ -76,7 +77,7 @@ def alone() -> Iterator[None]:
         number = before.fileno()
         own = os.dup(number)
         try:
-            os.dup2(2, number)
+            os.dup2(sys.stderr.fileno(), number)
         except OSError:  # there is no standard error
             os.close(own)
             raise
@@ -97,6 +98,32 @@ def alone() -> Iterator[None]:
             before.flush()
         os.dup2(own, number)
         answer.close()
+
+
+@contextlib.contextmanager
+def without_libraries() -> Iterator[None]:
+    """Keeps standard error for sentences of ours: what decoders and other libraries write there,
+    past Python, is lost."""
+    before = sys.stderr
+    try:
+        before.flush()
+        if before.fileno() != _STDERR:
+            raise OSError
+        own = os.dup(_STDERR)
+    except (OSError, AttributeError, ValueError):  # no file, as in a notebook
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, _STDERR)
+    os.close(nothing)
+    sys.stderr = open(own, "w", encoding=before.encoding, errors=_SPELLED, buffering=1)  # noqa: SIM115
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os.dup2(own, _STDERR)
+        sys.stderr = before
 
 
 def is_read() -> bool:

@@ -232,6 +232,9 @@ class Check:
             yield Remedy(f"Train although the split leaks; {_MARKED}.", _ALLOW)
         elif best and best.outcome == "crosses":
             yield Remedy(f"{best.title}, although it leaks; {_MARKED}.", best.changes)
+        if split and split.outcome == "impossible" and split.part.name == "manifest":
+            changes = {"split": "manifest", "split.unnamed": "leave out"}
+            yield Remedy("Leave out the clips without a split.", changes)
         if split is None and self._data and (unfit := _clips(self._data).unfit):
             yield self._without(unfit)
         if split is None and (config.genres.leave_out or config.genres.merge):

@@ -291,3 +291,31 @@ def test_a_sweep_leaves_out_what_would_fail(nobody_starts: Path) -> None:
     result = genrecore("sweep", "--split", "auto,stratified,by_artist", "--background", *SMALL[:4])
     assert "Left out: split stratified: The split leaks" in result.stderr
     assert [run.config.split.name for run in all_runs(nobody_starts)] == ["by_artist"]
+
+
+def test_a_folder_as_it_is_is_prepared_and_its_look_alikes_are_merged(
+    own_cache: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for genre, n in (("Rock", 3), ("ROCK ", 1), ("Folk, World", 1), ("Jazz", 3), ("@eaDir", 1)):
+        for number in range(n):
+            path = tmp_path / "music" / genre / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, 0.1 * rng.standard_normal(22_050), 22_050)
+    (tmp_path / "music" / "Jazz" / "score.pdf").write_bytes(b"")
+    words = ["datasets", "prepare", "folder", "--folder", str(tmp_path / "music"), "--clip-s", "1"]
+    text = command(*words)
+    assert "8 clips of 4 genres" in text
+    assert "1 file of other kinds ignored: 1 .pdf." in text
+    assert "1 hidden or system entry ignored: @eaDir." in text
+    merge = 'Rock = "ROCK ", Rock'
+    assert f"--merge {shlex.quote(merge)}" in text
+    flags = ["--merge", merge, "--leave-out", '@eaDir, "Folk, World"']
+    facts = json.loads(command(*words, *flags, "--json"))
+    assert facts["clips_per_genre"] == {"Jazz": 3, "Rock": 4}
+    assert (facts["look_alikes"], facts["merge"]) == ([], merge)
+    audit = ["datasets", "audit", *words[2:]]
+    findings = json.loads(command(*audit, "--json"))["findings"]
+    assert {"genre_spelling", "remark"} <= {finding["kind"] for finding in findings}
+    assert "genre_spelling" not in command(*audit, *flags, "--json")
+    refused(genrecore(*words, "--leave-out", "Metal"), 2, 'there are: "Folk, World", Jazz, "ROCK "')

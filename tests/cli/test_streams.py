@@ -105,32 +105,35 @@ def test_a_dataset_is_prepared_in_any_encoding(
     assert (code, text) == (1, "")
 
 
-def test_what_a_library_prints_does_not_reach_the_answer(
-    ground: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    code = """
+_CHATTY = """
 import os, subprocess, sys
 from genrecore.cli import main, output, runs
-chatty = output.print_json
+answer = output.print_json
 def print_json(value):
     print("said by Python")
     os.write(1, b"said by a library\\n")
+    os.write(2, b"said by a decoder\\n")
     subprocess.run(["echo", "said by a program"], check=True)
-    chatty(value)
+    answer(value)
     print("and again")
-for module in (output, runs):
-    module.print_json = print_json
-sys.argv = ["genrecore", "runs", "list", "--json"]
+output.print_json = runs.print_json = print_json
+sys.argv = ["genrecore", *sys.argv[1:], "--json"]
 main()
 """
+
+
+@pytest.mark.parametrize("line", ["runs list", "datasets list"])
+def test_what_a_library_prints_does_not_reach_the_answer(line: str, ground: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120,
-        env=os.environ | {"GENRECORE_RUNS": ground["store"]}, check=False,
+        [sys.executable, "-c", _CHATTY, *line.split()], cwd=ROOT, capture_output=True, text=True,
+        timeout=120, env=os.environ | {"GENRECORE_RUNS": ground["store"]}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 2
+    assert len(json.loads(done.stdout)) >= 2
     for who in ("Python", "a library", "a program"):
         assert f"said by {who}" in done.stderr
+    # Commands that decode keep standard error for their own sentences.
+    assert ("said by a decoder" in done.stderr) == (line == "runs list")
 
 
 _PIPED = """

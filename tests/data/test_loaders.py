@@ -115,6 +115,14 @@ def test_subsets_are_nested_and_tracks_without_a_genre_are_left_out(tmp_path: Pa
     assert tables["small"].attrs["notes"] == []
 
 
+def test_metadata_without_any_top_genre_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    _tracks_csv(tmp_path, [{"track": track, "genre": ""} for track in (2, 3, 5)])
+    _mp3(tmp_path / "fma_small", 2, 3, 5)
+    said = message_of("fma_small", folder=str(tmp_path))
+    assert said.startswith("None of the 3 tracks of fma_small in ")
+    assert "has a top genre (column track, genre_top)" in said
+
+
 def test_fma_clips_are_those_whose_files_are_there(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"track": track, "genre": genre, "artist": track}

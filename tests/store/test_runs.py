@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -303,3 +304,18 @@ def test_every_file_of_a_finished_run_is_there(store: Path, tiny: Tiny) -> None:
         "resume.pt", "environment.json", "lock",
     }  # fmt: skip
     assert not {name for name in names if name.startswith(".")}
+
+
+def test_latest_is_no_run_that_a_wrong_clock_dated_in_the_future(store: Path) -> None:
+    config = RunConfig()
+    old, new = create_run(config, store), create_run(config, store)
+    future = create_run(config, store)
+    dated = {old: "20260101-000000-demo-cnn-0001", new: time.strftime("%Y%m%d-%H%M%S-demo-cnn-02")}
+    for run, name in {**dated, future: "20991231-235959-demo-cnn-0003"}.items():
+        run.folder.rename(store / name)
+    assert find_run("latest", store).run_id == dated[new]
+    shutil.rmtree(store / dated[new])
+    shutil.rmtree(store / dated[old])
+    assert find_run("latest", store).run_id.startswith("2099")  # there is no other
+    (store / "20991231-235959-demo-cnn-0003").rename(store / "my best")
+    assert find_run("latest", store).run_id == "my best"

@@ -297,3 +297,34 @@ def test_copies_and_unusable_files_count_once_the_audio_was_audited(
     assert "recording with exact copies" in check(config).problem
     n_clips = [trial.separation.n_clips for trial in (before, after) if trial.separation]
     assert n_clips == [16, 15]  # one cannot be read
+
+
+def test_genres_that_look_alike_are_merged_by_a_remedy(tmp_path: Path) -> None:
+    artists = [f"artist {n}" for n in range(9)]
+    config = manifest(tmp_path, {"Jazz": artists, "Rock": artists, "rock": artists[:5]})
+    caution = check(config).cautions[0]
+    assert caution.sentence == (
+        "'Rock' (9 clips) and 'rock' (5 clips) differ in case, spaces or hyphens only and count as "
+        "2 genres; merge them if they are one."
+    )
+    (remedy,) = caution.remedies
+    assert remedy.changes == {"genres.merge": "Rock = Rock, rock"}
+    merged = changed(config, remedy.changes)
+    assert not check(merged).problem
+    assert not any("differ in case" in other.sentence for other in check(merged).cautions)
+    # One clip of it stands in the way of a run; the first remedy is the merge.
+    config = manifest(tmp_path / "small", {"Jazz": artists, "Rock": artists, "ROCK_": ["x"]})
+    result = check(config)
+    assert "too few clips in ROCK_ (1)" in result.problem
+    assert result.remedies[0].changes == {"genres.merge": "Rock = ROCK_, Rock"}
+    assert not check(changed(config, result.remedies[0].changes)).problem
+
+
+def test_rows_of_a_manifest_without_a_split_are_left_out_by_a_remedy(tmp_path: Path) -> None:
+    parts = ("train", "train", "valid", "test", "train", "test", "")
+    artists = {genre: [f"{genre} {n}" for n in range(7)] for genre in ("a", "b")}
+    config = manifest(tmp_path, artists, lambda genre, number: parts[number])
+    result = check(with_values(config, {"split": "manifest"}))
+    assert "2 of 14 clips have nothing" in result.problem
+    ways = [dict(remedy.changes) for remedy in result.remedies]
+    assert {"split": "manifest", "split.unnamed": "leave out"} in ways

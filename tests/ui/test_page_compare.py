@@ -323,3 +323,12 @@ def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
     assert (
         len(systems.group_runs(Run(run.folder) for run in runs if os.path.exists(run.folder))) == 2
     )
+
+
+def test_other_music_under_the_same_names_is_said_and_not_compared(store: Path) -> None:
+    a = fake_run(store, draw_right(0.8, 30, 1), ARTISTS[:30])
+    other = [f"{number:032x}" for number in range(30)]
+    b = fake_run(store, draw_right(0.6, 30, 2), ARTISTS[:30], contents=other, seed=1)
+    said = words(open_page("compare", runs=picked(a, b)))
+    assert "30 of 30 clips hold other audio under the same name in another run" in said
+    assert "No clip was tested by all of them" in said

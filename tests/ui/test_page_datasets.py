@@ -14,6 +14,7 @@ import soundfile
 from commands import command
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
 from opened import again, metrics, open_page, players, words
+from sample_files import silent_wav
 from streamlit.testing.v1 import AppTest
 from untrained_runs import untrained_run
 
@@ -352,3 +353,28 @@ def test_a_picture_is_shown_and_one_that_is_none_is_said(own_cache: Path, tmp_pa
     (tmp_path / "pictures" / "dub" / "0.png").write_bytes(b"no picture")
     app = open_page("datasets", **query)
     assert "0.png is not an image that can be read." in words(app)
+
+
+def test_genres_that_look_alike_are_merged_by_a_click(tmp_path: Path, own_cache: Path) -> None:
+    for genre, n in (("Rock", 4), ("ROCK ", 3), ("Jazz", 4)):
+        for number in range(n):
+            silent_wav(tmp_path / "music" / genre / f"{number}.wav", 2_205)
+    (tmp_path / "music" / "@eaDir").mkdir()
+    (tmp_path / "music" / "Jazz" / "score.pdf").write_bytes(b"")
+    folder = {"dataset": "folder", "folder.folder": str(tmp_path / "music")}
+    app = open_page("datasets", **folder)
+    assert "'Rock' (4 clips) and 'ROCK ' (3 clips) differ in case, spaces" in words(app)
+    assert "1 file of other kinds ignored: 1 .pdf." in words(app)
+    assert "1 hidden or system entry ignored: @eaDir." in words(app)
+    merge = 'Rock = "ROCK ", Rock'
+    assert f"--merge {shlex.quote(merge)}" in "".join(code.value for code in app.code)
+    app.button(key="merge_look_alikes").click().run()
+    assert not app.exception
+    assert (app.query_params["genres.merge"], app.query_params["view"]) == (merge, "split")
+    assert not any("differ in case" in warning.value for warning in app.warning)
+    app = open_page("train", **folder)
+    assert "'Rock' (4 clips) and 'ROCK ' (3 clips) differ in case" in words(app)
+    app.button(key="remedy_caution_0_train_0").click().run()
+    assert not app.exception
+    assert app.query_params["genres.merge"] == merge
+    assert not any("differ in case" in warning.value for warning in app.warning)

@@ -6,7 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
+from genrecore.config.command import dataset_words
+from genrecore.data import genres
 from genrecore.data.splits import SPLITS
+from genrecore.errors import GenrecoreError
 from genrecore.jobs.access import working
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import datasets as plots
@@ -16,7 +19,8 @@ from genrecore.store.files import cache_dir
 from genrecore.ui.datasets import audit, listening, readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, choose_split
 from genrecore.ui.datasets.readers import Dataset
-from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.choices import choose_one, chosen
+from genrecore.ui.parts.fitting import fill_in
 from genrecore.ui.parts.frame import (
     chart,
     command,
@@ -88,12 +92,38 @@ def facts(dataset: DatasetChoice, data: Dataset) -> None:
     )
     for note in data.notes:
         st.caption(plain(note))
+    _look_alikes(dataset, data)
     if left_out:
         title = f"Why {words.plural(len(left_out), 'clip')} left out"
         with st.expander(title, icon=":material/playlist_remove:"):
             rows = pd.DataFrame({"Clip": list(left_out), "Reason": list(left_out.values())})
             special = {"Reason": Column("Reason", width="large")}
             show_table(rows, special=special, from_catalogue=False)
+
+
+def _look_alikes(dataset: DatasetChoice, data: Dataset) -> None:
+    """Genres that look alike, and a button that fills in their merge, for the split and Train."""
+    merge = chosen("genres.merge")
+    try:
+        clips, _ = genres.apply(data.clips, chosen("genres.leave_out"), merge)
+        counts = genres.counted(clips)
+        groups = genres.look_alikes(counts)
+        text = genres.merge_of(groups, merge) if groups else ""
+    except GenrecoreError:  # the field of the split says what is wrong
+        return
+    for group in groups:
+        st.warning(plain(genres.look_alike_sentence(group, counts)), icon=":material/warning:")
+    if groups:
+        st.button(
+            "Merge them",
+            key="merge_look_alikes",
+            icon=":material/merge:",
+            on_click=fill_in,
+            args=({"genres.merge": text, "view": "split"},),
+            help="For the split, the audit and Train; the files stay as they are.",
+        )
+        flags = [*dataset_words(dataset.part), "--merge", text]
+        command(["genrecore", "datasets", "prepare", dataset.name, *flags])
 
 
 def _clips(data: Dataset) -> None:
