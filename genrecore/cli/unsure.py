@@ -48,7 +48,7 @@ def thresholds(
             }
         )
         return
-    table = answers.table.fillna({"genre": "all, by one threshold"})
+    table = answers.table.fillna({"genre": "all"})
     print_columns(table, THRESHOLDS)
     for sentence in answers.sentences:
         out.print(sentence)

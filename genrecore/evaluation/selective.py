@@ -376,21 +376,22 @@ class Answers:
         together = answered[answered["together"]]
         if len(together):
             texts.append(
-                f"{_genres(together)} too few validation clips for thresholds of their own: the "
-                "promise is about all answers of these genres together."
+                f"{_genres(together, len(rows))} too few validation clips for thresholds of their "
+                "own: the promise is about all answers of these genres together."
             )
         few, wrong = (rows[rows["why"] == why] for why in (TOO_FEW, TOO_WRONG))
         if len(few):
             texts.append(
-                f"{_genres(few)} too few validation clips, together too: {wanted} takes right "
-                f"answers on clips of {ceil(_needed(self.precision))} artists at least. Never "
-                "answered."
+                f"{_genres(few, len(rows))} too few validation clips, together too: {wanted} takes "
+                f"right answers on clips of {ceil(_needed(self.precision))} artists at least. "
+                "Never answered."
             )
         if len(wrong):
+            names = _genres(wrong, len(rows)).rpartition(" ")[0]
+            how = ", judged together for want of clips," if wrong["together"].all() else ""
             texts.append(
-                f"Of {listed(list(wrong['genre']))}"
-                f"{', judged together for want of clips,' if wrong['together'].all() else ''} no "
-                f"threshold is shown to reach {wanted}: never answered."
+                f"{names}{how} cannot be shown to be right in {wanted} of the answers, whatever "
+                "the threshold: never answered."
             )
         return texts
 
@@ -399,8 +400,10 @@ def _ends(part: Interval) -> str:
     return f"95 %: {percent(part.low)} to {percent(part.high)}"
 
 
-def _genres(rows: pd.DataFrame) -> str:
-    return f"{listed(list(rows['genre']))} {'has' if len(rows) == 1 else 'have'}"
+def _genres(rows: pd.DataFrame, n_all: int) -> str:
+    """`Rock has`, `Rock and pop have`, `All genres have`."""
+    names = "all genres" if 1 < n_all == len(rows) else listed(list(rows["genre"]))
+    return f"{names[:1].upper()}{names[1:]} {'has' if len(rows) == 1 else 'have'}"
 
 
 def select(runs: Sequence[Run], precision: float) -> Answers:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import trained
 from fake_runs import fake_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from test_calibration import softmax
 
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import clustered, comparison, selective
 from genrecore.evaluation.selective import (
@@ -26,6 +28,7 @@ from genrecore.evaluation.selective import (
     select_from,
 )
 from genrecore.store.run import Run
+from genrecore.training.resolve import resolve
 
 RIGHT = np.array([True, True, False, True])
 SURE = np.array([0.9, 0.8, 0.7, 0.6])
@@ -357,6 +360,27 @@ def test_promises_over_artists_sizes_and_precisions() -> None:
     cells = pd.DataFrame(rows, columns=columns)
     most = 0.1 + 3 * (0.1 * 0.9 / 400) ** 0.5
     assert (cells["broken"] <= most).all(), cells.round(3).to_string()
+
+
+@pytest.mark.long
+def test_promises_hold_on_held_out_artists_of_the_demo_music(tmp_path: Path) -> None:
+    values = {"model": "logistic_regression", "feature": "descriptors", "dataset.n_clips": 48}
+    values |= {"dataset.n_artists": 24, "dataset.clip_s": 6.0, "split.n_folds": 3}
+    config = resolve(with_values(RunConfig(), values)).config
+    predictions = selective._predictions([trained(config, tmp_path)])
+    rng, n_right, n_answered, n_broken = np.random.default_rng(6), 0.0, 0.0, 0
+    by_genre = predictions.groupby("genre")["artist"].unique()
+    for _ in range(40):
+        half = [name for names in by_genre for name in rng.permutation(names)[: len(names) // 2]]
+        split = np.where(predictions["artist"].isin(half), "valid", "test")
+        answers = select_from(predictions.assign(split=split), 0.7)
+        if answers.coverage.value:
+            n = answers.coverage.value * float((split == "test").sum())
+            n_answered, n_right = n_answered + n, n_right + n * answers.reached.value
+            n_broken += answers.reached.value < 0.7
+    assert n_answered > 100
+    assert n_right / n_answered >= 0.7
+    assert n_broken <= 8  # 10 % of 40, chance on some dozens of clips, and alike divisions
 
 
 # Two runs

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from conftest import TINY, trained
@@ -351,3 +352,32 @@ def test_a_run_trained_on_arrays_classifies_an_array(
         at = {"dataset": "folder", "folder.folder": str(tmp_path / "music")}
         app = open_page(page, **at, **({"view": "listen"} if page == "datasets" else {}))
         assert any(frame.value.shape == (7, 1) for frame in app.dataframe), page
+
+
+def test_a_wanted_precision_makes_the_page_answer_not_sure(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
+    first, store = runs["first"], tmp_path / "runs"
+    run, other = (
+        Run(shutil.copytree(first.folder, store / f"{first.run_id[:-4]}000{k}")) for k in range(2)
+    )
+    clips = [(f"{n}.wav", falling_tone(3.7 + n / 10)) for n in range(2)]
+    app = upload(open_page("classify", run=run.run_id, precision="0.87"), *clips)
+    assert headline(app).startswith("## Not sure :gray[: ")
+    table = next(frame.value for frame in app.dataframe if "Answer" in frame.value)
+    assert table["Answer"].tolist() == ["not sure", "not sure"]
+    assert "Never answered" in words(app)
+    again(app, precision="always")
+    assert not headline(app).startswith("## Not sure")
+    # With enough validation clips that are right it answers.
+    predictions = pd.read_parquet(run.folder / "predictions.parquet")
+    genres = [name for name in predictions.columns if name.startswith("p_")]
+    sure = predictions.iloc[[0] * 90].reset_index(drop=True).assign(split="valid")
+    best = np.arange(90) % len(genres)
+    sure[genres] = np.where(np.eye(len(genres))[best] > 0, 0.34, 0.66 / (len(genres) - 1))
+    sure["genre"] = [genres[k].removeprefix("p_") for k in best]
+    sure["clip_id"] = [f"valid {n}" for n in range(90)]
+    sure.to_parquet(other.folder / "predictions.parquet")
+    app = upload(open_page("classify", run=other.run_id, precision="0.9"), clips[0])
+    assert not headline(app).startswith("## Not sure")

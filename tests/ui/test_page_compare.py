@@ -26,7 +26,8 @@ from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("compare")
 ARTISTS = np.arange(90) // 2
-VIEWS = ("verdicts", "scores", "curves", "genres", "confusions", "cost", "ranks", "settings")
+VIEWS = ("verdicts", "scores", "unsure", "curves", "genres", "confusions", "cost", "ranks")
+VIEWS += ("settings",)
 
 
 @pytest.fixture(scope="module")
@@ -332,3 +333,19 @@ def test_other_music_under_the_same_names_is_said_and_not_compared(store: Path) 
     said = words(open_page("compare", runs=picked(a, b)))
     assert "30 of 30 clips hold other audio under the same name in another run" in said
     assert "No clip was tested by all of them" in said
+
+
+def test_who_knows_what_it_does_not_know_is_said_of_every_pair(full: list[Run]) -> None:
+    pair = full[0], full[3]
+    app = open_page("compare", runs=picked(*pair), view="unsure")
+    compared = comparison.compare(list(pair))
+    assert compared.pairs["area_sentence"][0] in [
+        str(box.value).replace("\\", "") for box in app.info
+    ]
+    shown = app.dataframe[-1].value
+    assert shown["area"].tolist() == pytest.approx((100 * compared.areas["area"]).tolist())
+    data = json.loads(command("compare", *(run.run_id for run in pair), "--json"))
+    assert data["areas"][0]["area"] == pytest.approx(compared.areas["area"][0])
+    assert data["pairs"][0]["area_low"] == pytest.approx(compared.pairs["area_low"][0])
+    assert {"coverage", "accuracy", "low", "high"} <= set(data["risk_coverage"][0])
+    assert compared.pairs["area_sentence"][0] in command("compare", *(r.run_id for r in pair))

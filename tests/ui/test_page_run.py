@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_runs import fake_run
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 from test_page_runs import keys, make, no_runner, opened, template  # noqa: F401  (fixtures)
+from test_selective import with_split
 
 from genrecore import words as written
 from genrecore.config.run import with_values
-from genrecore.evaluation import metrics
+from genrecore.evaluation import metrics, selective
 from genrecore.evaluation.scores import run_scores
 from genrecore.jobs import actions
 from genrecore.store.about import ABOUT, About
@@ -347,3 +349,33 @@ def test_a_run_id_in_the_address_is_never_a_path(make, store: Path) -> None:
     same_run = readers.find(run.run_id)
     assert same_run is not None
     assert same_run.config == run.config
+
+
+# When it is not sure
+
+
+def test_a_run_says_when_it_is_not_sure_and_what_a_wanted_precision_costs(store: Path) -> None:
+    run = with_split(fake_run(store, np.arange(180) % 9 != 0, np.arange(180)), 90)
+    app = open_page("runs", run=run.run_id, precision="0.8")
+    answers = selective.select([run], 0.8)
+    text = words(app)
+    for sentence in (*answers.sentences, selective.curve(run).sentence):
+        assert sentence in text
+    table = app.dataframe[-1].value
+    assert table["genre"].tolist() == ["blues", "jazz", "rock", "all"]
+    shares = [100 * share for share in answers.table["coverage"]]
+    assert table["coverage"].tolist() == pytest.approx(shares)
+    line = f"genrecore thresholds {run.run_id} --precision 0.8"
+    assert any(line in block.value.replace("\\\n  ", "") for block in app.code)
+    slider = next(each for each in app.slider if each.label == "Wanted precision")
+    assert slider.value == 0.8
+    slider.set_value(0.95).run()
+    assert app.query_params["precision"] in ("0.95", ["0.95"])
+    assert "never answered" in words(app)
+
+
+def test_a_run_without_enough_validation_clips_is_never_sure(make) -> None:
+    run = make("done")
+    app = open_page("runs", run=run.run_id)
+    assert "It is never sure enough." in words(app)
+    assert "strangers" in keys(app)

@@ -47,7 +47,7 @@ def show_unsure(run: Run) -> None:
     else:
         for sentence in answers.sentences:
             st.markdown(plain(sentence))
-    table = answers.table.fillna({"genre": "all, by one threshold"})
+    table = answers.table.fillna({"genre": "all"})
     show_table(table, list(THRESHOLDS), THRESHOLDS, tallest=2000)
     line = ["genrecore", "thresholds", run.run_id, "--precision", f"{precision:g}"]
     command(line)
