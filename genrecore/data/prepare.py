@@ -196,6 +196,35 @@ def with_digests(prepared: Prepared, clip_s: float, report: Report = silent) -> 
     ).astype({"decoded": "string"})
 
 
+def refuse_other_content(
+    clips: pd.DataFrame, prepared: Prepared, clip_s: float, report: Report = silent
+) -> None:
+    """Refuses a dataset whose files were replaced by others since a run read them.
+
+    Args:
+        clips: The run's clip table; without digests nothing is refused.
+        prepared: The dataset as it is now.
+        clip_s: As for `with_digests`.
+        report: Called as `report(phase, done, total)`.
+
+    Raises:
+        GenrecoreError: How many clips hold other content under the same name.
+    """
+    if "content" not in clips or clips["content"].isna().all():
+        return
+    names = ["content", "decoded"]
+    now = with_digests(prepared, clip_s, report).set_index("clip_id")[names]
+    before = clips.set_index("clip_id").reindex(columns=names)
+    before, now = before.align(now, join="inner", axis=0)
+    is_same = (before == now).fillna(False).any(axis=1) | before.isna().all(axis=1)
+    n_other = int((~is_same).sum())
+    if n_other:
+        raise GenrecoreError(
+            f"{out_of(n_other, len(before))} clips hold other content now than when the run read "
+            f"them (the first is {is_same.idxmin()}); put its files back."
+        )
+
+
 def summary(prepared: Prepared) -> dict[str, Any]:
     """Counts of clips, genres, artists and minutes, what was left out, and sentences to read."""
     rate = prepared.corpus.sample_rate_hz

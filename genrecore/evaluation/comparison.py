@@ -310,7 +310,7 @@ def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> li
                 f"{side.title} gave {plural(n, 'clip')} probabilities that are not numbers; they "
                 "count as not recognised."
             )
-    return notes + _notes_on_genres(sides)
+    return notes + _notes_on_labels(sides, shared) + _notes_on_genres(sides)
 
 
 def _note_on_clips(n_shared: int, n_tested: int, on_shared: bool) -> str:
@@ -354,6 +354,23 @@ def _training_data(side: Side) -> frozenset[tuple[str, int, int]]:
 def _n_without_prediction(table: pd.DataFrame) -> int:
     columns = [f"p_{genre}" for genre in metrics.genres_in(table)]
     return int((metrics.predicted_index(table[columns].to_numpy(dtype=float)) < 0).sum())
+
+
+def _notes_on_labels(sides: Sequence[Side], shared: frozenset[str]) -> list[str]:
+    """A sentence about clips that runs label otherwise with genres that both have."""
+    if not shared:
+        return []
+    clips = pd.Index(sorted(shared))
+    labels = [side.genres(clips) for side in sides]
+    common = frozenset.intersection(*(frozenset(genres) for genres in labels))
+    of_clips = map(set, zip(*labels, strict=True))
+    n = sum(len(of_clip) > 1 and common.issuperset(of_clip) for of_clip in of_clips)
+    if not n:
+        return []
+    return [
+        f"{thousands(n)} of {plural(len(clips), 'shared clip')} are labelled otherwise in another "
+        "run: each run is judged by its own labels."
+    ]
 
 
 def _notes_on_genres(sides: Sequence[Side]) -> list[str]:

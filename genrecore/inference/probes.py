@@ -224,7 +224,10 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> ProbeR
     from genrecore.inference.loaded import load
 
     loaded = load(run)
-    corpus = prepare.decode(run.config, report).corpus
+    prepared = prepare.decode(run.config, report)
+    if run.clips is not None:
+        prepare.refuse_other_content(run.clips, prepared, run.config.audio.clip_s, report)
+    corpus = prepared.corpus
     tested = run.predictions[run.predictions["split"] == "test"]
     tested = tested[tested["clip_id"].isin(corpus.index["clip_id"])]
     if tested.empty:

@@ -157,6 +157,7 @@ def _compute_anew(run: Run, report: Report) -> Embedding:
         }
     )
     prepared = prepare.decode(config, report)
+    prepare.refuse_other_content(clips, prepared, config.audio.clip_s, report)
     left = clips[clips["split"].notna() & clips["clip_id"].isin(prepared.corpus.index["clip_id"])]
     if left.empty:
         raise GenrecoreError(f"None of the clips of the run {run.run_id} are there any more.")

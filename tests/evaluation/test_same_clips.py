@@ -232,3 +232,36 @@ def test_digests_follow_the_content_through_names_tags_and_lossless_forms(
     flac = _digests(_write(tmp_path / "flac", ".flac"))
     assert set(wav["content"]).isdisjoint(flac["content"])
     assert flac["decoded"].tolist() == wav["decoded"].tolist()
+
+
+def test_files_that_were_replaced_since_a_run_are_refused(own_cache: Path, tmp_path: Path) -> None:
+    folder = _write(tmp_path / "music", ".wav")
+    before = _digests(folder)
+    values = {"dataset": "folder", "dataset.folder": str(folder), "audio.clip_s": 1.0}
+    config = with_values(RunConfig(), values)
+    prepare.refuse_other_content(before, prepare.decode(config), 1.0)
+    retagged = before.assign(content="f" * 32)
+    prepare.refuse_other_content(retagged, prepare.decode(config), 1.0)
+    _write(tmp_path / "other", ".wav", seed=1)
+    (tmp_path / "other" / "rock" / "1.wav").replace(folder / "rock" / "1.wav")
+    now = prepare.decode(config)
+    message = "1 of 6 clips hold other content now than when the run read them"
+    with pytest.raises(GenrecoreError, match=rf"{message} \(the first is rock/1.wav\)"):
+        prepare.refuse_other_content(before, now, 1.0)
+    prepare.refuse_other_content(before.drop(columns=["content", "decoded"]), now, 1.0)
+
+
+def test_clips_that_are_labelled_otherwise_are_counted(store: Path) -> None:
+    a = fake_run(store, draw_right(0.7, N, 1))
+    b = fake_run(store, draw_right(0.7, N, 2), seed=1)
+
+    def moved(table: pd.DataFrame) -> pd.DataFrame:
+        genre = table["genre"].mask(table.index < 2, "rock")  # one blues, one jazz
+        return table.assign(genre=genre)
+
+    b = _changed(_changed(b, moved), moved, "predictions.parquet")
+    notes = comparison.compare([a, b]).notes
+    assert (
+        "2 of 60 shared clips are labelled otherwise in another run: each run is judged by its own "
+        "labels." in notes
+    )
