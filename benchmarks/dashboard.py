@@ -97,8 +97,9 @@ def main() -> None:
         shutil.rmtree(work)
 
 
-PAGES = ("overview", "datasets", "train", "runs", "compare", "errors", "classify", "plans",
-         "papers", "leaks", "models", "sound")  # fmt: skip
+PAGES = ("overview", "datasets", "train", "runs", "runs?run=latest", "compare",
+         "compare?of=systems", "errors", "classify", "plans", "papers", "leaks", "models",
+         "sound")  # fmt: skip
 
 
 def measure_scripts(store: Path, two: Path, arguments: argparse.Namespace) -> None:
@@ -125,7 +126,9 @@ def measure_scripts(store: Path, two: Path, arguments: argparse.Namespace) -> No
             rows = [tuple(map(float, line.split())) for line in answer.stdout.splitlines()]
             first, cold, warm = [*first, rows[0]], [*cold, rows[1]], [*warm, *rows[2:]]
         sent = f"{max(row[2] for row in warm) / 1e3:,.0f} kB"
-        print(f"  {name:9s} imports {least(first)}  cold {least(cold)}  warm {least(warm)}  {sent}")
+        print(
+            f"  {name:20s} imports {least(first)}  cold {least(cold)}  warm {least(warm)}  {sent}"
+        )
 
 
 def least(rows: list[tuple[float, ...]]) -> str:
@@ -230,8 +233,13 @@ def script_s(name: str, rounds: int, other: str = "") -> list[tuple[float, float
 
     def session() -> AppTest:
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
-        if name != "overview":
-            app.switch_page(f"pages/{name}.py")
+        page, _, query = name.partition("?")
+        if page != "overview":
+            app.switch_page(f"pages/{page}.py")
+        if query:
+            key, _, value = query.partition("=")
+            latest = max(run.name for run in Path(os.environ["GENRECORE_RUNS"]).glob("20*"))
+            app.query_params[key] = latest if value == "latest" else value
         return app
 
     def measured(app: AppTest) -> tuple[float, float, float]:

@@ -19,9 +19,9 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,7 +48,6 @@ from genrecore.store.runs import (
     all_runs,
     check_name,
     each_readable,
-    fault,
     find_by_id,
     find_same,
     precedence,
@@ -168,13 +167,25 @@ class RunsProgress:
         return n_waiting, len(stopped) - n_waiting
 
 
-def _runs_by_plan(store: Path) -> dict[str, list[Run]]:
-    """The runs of a store by the plan they were queued for, the oldest first."""
-    by_plan: dict[str, list[Run]] = {}
-    for run, plan_id in each_readable(reversed(all_runs(store)), lambda run: run.plan):
-        if plan_id:
-            by_plan.setdefault(plan_id, []).append(run)
-    return by_plan
+class StoreRuns:
+    """The readable runs of a store, read once, when somebody asks."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+
+    @cached_property
+    def by_id(self) -> dict[str, Run]:
+        """Each run, the oldest first."""
+        return {run.run_id: run for run in reversed(all_runs(self._store))}
+
+    @cached_property
+    def by_plan(self) -> dict[str, list[Run]]:
+        """The runs by the plan they were queued for, the oldest first."""
+        by_plan: dict[str, list[Run]] = {}
+        for run, plan_id in each_readable(self.by_id.values(), lambda run: run.plan):
+            if plan_id:
+                by_plan.setdefault(plan_id, []).append(run)
+        return by_plan
 
 
 _OF_A_STUDY = ("row", "protocol")
@@ -250,13 +261,11 @@ class PlanFile(Record):
 class Plan(RunsProgress):
     """A plan's folder; each instance is a snapshot of the moment it was read.
 
-    Plans that are read together share `runs_by_plan`, which reads the store once.
+    Plans that are read together share `store_runs`.
     """
 
     folder: Path
-    runs_by_plan: Callable[[], dict[str, list[Run]]] | None = field(
-        default=None, repr=False, compare=False
-    )
+    store_runs: StoreRuns | None = field(default=None, repr=False, compare=False)
 
     @property
     def plan_id(self) -> str:
@@ -335,8 +344,11 @@ class Plan(RunsProgress):
     @cached_property
     def own_runs(self) -> list[Run]:
         """The runs that were queued for it, the oldest first."""
-        by_plan = self.runs_by_plan() if self.runs_by_plan else _runs_by_plan(self.store)
-        return by_plan.get(self.plan_id, [])
+        return self._runs.by_plan.get(self.plan_id, [])
+
+    @cached_property
+    def _runs(self) -> StoreRuns:
+        return self.store_runs or StoreRuns(self.store)
 
     @cached_property
     def members(self) -> list[Member]:
@@ -350,13 +362,14 @@ class Plan(RunsProgress):
         members = []
         for entry in self.facts.get("runs", []):
             config = read_config(entry["config"], f"the plan {self.plan_id}")
-            counted = own.get(signature(config)) or self._find_run(str(entry["reuses"]))
+            # What it reuses may have been deleted, or cannot be read any more.
+            counted = own.get(signature(config)) or self._runs.by_id.get(str(entry["reuses"]))
             members.append(Member(entry["changes"], config, counted))
         return members
 
     def _tried(self) -> list[Member]:
         """The runs of a search's trials, also those that `trials.json` does not list yet."""
-        listed = [self._find_run(trial["run"]) for trial in self.trials]
+        listed = [self._runs.by_id.get(trial["run"]) for trial in self.trials]
         listed_ids = {run.run_id for run in listed if run}
         unlisted = [run for run in self.own_runs if run.run_id not in listed_ids]
         return [
@@ -364,11 +377,6 @@ class Plan(RunsProgress):
             for run in (*listed, *unlisted)
             if run is not None
         ]
-
-    def _find_run(self, run_id: str) -> Run | None:
-        """The run of this id, unless it has been deleted or cannot be read."""
-        run = Run(self.store / run_id)
-        return run if run_id and fault(run.folder) is None else None
 
     @property
     def n_runs(self) -> int:
@@ -544,9 +552,9 @@ def all_plans(store: Path | None = None) -> list[Plan]:
         names = sorted(os.listdir(folder), reverse=True)
     except OSError:
         return []
-    by_plan = cache(partial(_runs_by_plan, folder.parent))
+    store_runs = StoreRuns(folder.parent)
     return [
-        Plan(folder / name, by_plan)
+        Plan(folder / name, store_runs)
         for name in names
         if not name.startswith(".") and any(map(os.path.lexists, _files(folder / name)))
     ]
