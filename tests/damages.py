@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 
 class Damage(NamedTuple):
     """A damage.
@@ -174,3 +176,13 @@ DAMAGES = [
 """Damages that a look at a folder finds, each with the place that its reader names."""
 
 NAMES = [f"{damage.file}-{number}" for number, damage in enumerate(DAMAGES)]
+FIRST = {damage.file: n for n, damage in reversed(list(enumerate(DAMAGES)))}
+SOME = [
+    pytest.param(
+        damage,
+        id=name,
+        marks=() if n % 4 == 0 or n == FIRST[damage.file] else pytest.mark.long,
+    )
+    for n, (damage, name) in enumerate(zip(DAMAGES, NAMES, strict=True))
+]
+"""The first of each file and every fourth; that commands name each is tested in one store."""

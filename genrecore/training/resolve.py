@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -238,6 +240,34 @@ def check_network(resolved: ResolvedConfig, shape: tuple[int, ...]) -> None:
     Raises:
         UsageError: The network cannot take it, or cannot be trained with such batches.
     """
+    config = resolved.config
+    parts = ("audio", "segments", "feature", "standardise", "model", "augment")
+    _send_through(
+        _Passage(
+            config.model_dump_json(include=set(parts)),
+            (resolved.feature.thing, resolved.standardise.thing, resolved.model.thing),
+            config.training.batch_size == 1,
+            tuple(shape),
+            resolved,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Passage:
+    """Of an empty input through a network, by all that it depends on."""
+
+    parts: str
+    things: tuple[object, ...]
+    alone: bool
+    shape: tuple[int, ...]
+    resolved: ResolvedConfig = field(compare=False)
+
+
+@lru_cache(maxsize=500)
+def _send_through(passage: _Passage) -> None:
+    """What went through once does so again: pages ask anew whenever a field changes."""
+    resolved, shape = passage.resolved, passage.shape
     name = resolved.model.name
     try:
         with torch.device("meta"):

@@ -77,7 +77,9 @@ def test_lists_name_each_unreadable_run_once(damaged: tuple[list[Run], list[Run]
     assert [row["run"] for row in rows] == [error.name for error in unreadable()]
 
 
-@pytest.mark.parametrize("number", range(0, len(DAMAGES), 21))
+@pytest.mark.parametrize(
+    "number", [0, 63, *(pytest.param(n, marks=pytest.mark.long) for n in (21, 42, 84, 105))]
+)
 def test_a_command_that_names_a_bad_run_says_why(
     number: int, damaged: tuple[list[Run], list[Run]]
 ) -> None:

@@ -110,7 +110,13 @@ MENDED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "sentence"), MENDED, ids=range(len(MENDED)))
+@pytest.mark.parametrize(
+    ("name", "damage", "sentence"),
+    [
+        pytest.param(*case, id=str(n), marks=() if n % 3 == 0 else pytest.mark.long)
+        for n, case in enumerate(MENDED)
+    ],
+)
 def test_a_plan_is_mended_or_moved_aside(
     name: str, damage: Callable[[Path], None], sentence: str, search: Plan
 ) -> None:

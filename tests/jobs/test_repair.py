@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from commands import command, genrecore, refused
 from conftest import ROOT
-from damages import DAMAGES, NAMES, Damage, cut, gone, to_text, with_line, with_value
+from damages import SOME, Damage, cut, gone, to_text, with_line, with_value
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions
@@ -35,18 +35,6 @@ def copy(nobody_starts: Path) -> Callable[..., Run]:
         return Run(folder)
 
     return make
-
-
-# Daily one damage of each file and every fourth; that each is seen is tested beside the store.
-FIRST = {damage.file: n for n, damage in reversed(list(enumerate(DAMAGES)))}
-SOME = [
-    pytest.param(
-        damage,
-        id=name,
-        marks=() if n % 4 == 0 or n == FIRST[damage.file] else pytest.mark.long,
-    )
-    for n, (damage, name) in enumerate(zip(DAMAGES, NAMES, strict=True))
-]
 
 
 @pytest.mark.parametrize("damage", SOME)

@@ -35,7 +35,13 @@ FILES: list[tuple[str, Callable[[Path], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "reason"), FILES, ids=range(len(FILES)))
+@pytest.mark.parametrize(
+    ("name", "damage", "reason"),
+    [
+        pytest.param(*case, id=str(n), marks=() if n % 3 == 0 else pytest.mark.long)
+        for n, case in enumerate(FILES)
+    ],
+)
 def test_a_damaged_file_is_named_and_moved_aside(
     name: str, damage: Callable[[Path], None], reason: str, store: Path
 ) -> None:

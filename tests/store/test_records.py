@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from damages import DAMAGES, NAMES, Damage, to_device, to_fifo
+from damages import SOME, Damage, to_device, to_fifo
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import run_rows, unreadable
@@ -48,7 +48,7 @@ def test_runs_of_earlier_versions_are_readable(folder: Path) -> None:
     assert run.epoch_predictions.shape[0] == len(run.history)
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=NAMES)
+@pytest.mark.parametrize("damage", SOME)
 def test_a_damaged_file_makes_its_run_unreadable_and_no_other(
     damage: Damage, two: tuple[Run, Run]
 ) -> None:

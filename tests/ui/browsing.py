@@ -42,6 +42,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+WINDOW = {"width": 1280, "height": 900}
 
 
 class Dashboard:
@@ -155,7 +156,7 @@ def dashboard(home: Path, server: Dashboard) -> Dashboard:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A new visitor, for whom nothing may be fetched from another machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport=WINDOW, reduced_motion="reduce")
     asked: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
     yield context.new_page()

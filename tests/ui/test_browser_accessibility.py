@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browsing import IN_THE_BROWSER, Dashboard
+from browsing import IN_THE_BROWSER, WINDOW, Dashboard
 from conftest import ROOT, TINY, trained
 from playwright.sync_api import Browser, Page
 from sounds import falling_tone
@@ -174,7 +174,7 @@ def song(store: Path) -> Path:
 @pytest.fixture(scope="module")
 def visitor(browser: Browser, dashboard: Dashboard, store: Path) -> Iterator[Page]:
     """One visitor for all pages."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport=WINDOW, reduced_motion="reduce")
     context.add_init_script(AXE_SCRIPT)
     yield context.new_page()
     context.close()

@@ -54,8 +54,14 @@ def test_runs_list_and_page_say_it(runs: list[Run]) -> None:
     assert any(plain("Artists unknown: 60 of 270 clips") in badge for badge in badges)
 
 
-@pytest.mark.parametrize("name", ["errors", "runs"])
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize(
+    ("which", "name"),
+    [
+        *((0, "errors"), (1, "runs"), (2, "errors")),
+        *(pytest.param(n, page, marks=pytest.mark.long)
+          for n, page in ((0, "runs"), (1, "errors"), (2, "runs"))),
+    ],
+)  # fmt: skip
 def test_the_pages_of_a_run_wear_its_badge(runs: list[Run], name: str, which: int) -> None:
     text = words(open_page(name, run=runs[which].run_id))
     assert runs[which].badge in text

@@ -39,11 +39,12 @@ def page() -> AppTest:
 
 # A network for each shape of input and a classical model; the others wait for the long tests.
 DAILY = {"cnn", "mlp", "rescnn_1d2d", "alexnet", "knn"}
-
-
-@pytest.mark.parametrize(
+some_models = pytest.mark.parametrize(
     "name", [n if n in DAILY else pytest.param(n, marks=pytest.mark.long) for n in MODELS]
 )
+
+
+@some_models
 def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
     assert not app.error
@@ -123,7 +124,7 @@ def test_the_link_opens_the_form_with_input_and_recipe(name: str, real_data: Pat
     assert filled_in == train_command(config), differences(config)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@some_models
 def test_the_address_of_the_form_holds_the_whole_recipe(name: str) -> None:
     config = resolve(papers.model_config(name)).config
     of_options = {getattr(config, part).name: part for part in PARTS}

@@ -99,7 +99,13 @@ def test_more_than_four_features_are_named_not_shown(page: AppTest) -> None:
     assert f"take one away to see {FEATURES['stft'].title}" in words(app)
 
 
-@pytest.mark.parametrize("name", list(AUGMENTATIONS))
+# Some of each kind; the others wait for the long tests.
+DAILY = {"speed", "noise", "pitch_variants", "patches", "time_mask", "mixup"} & set(AUGMENTATIONS)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in DAILY else pytest.param(n, marks=pytest.mark.long) for n in AUGMENTATIONS]
+)
 def test_every_augmentation_is_seen_and_heard_before_and_after(page: AppTest, name: str) -> None:
     app = again(page, view="augment", augmentation=name, draw="")
     assert not app.error
