@@ -45,7 +45,7 @@ ENOUGH, TOO_FEW, TOO_WRONG = "", "too few", "too wrong"
 or too many that are wrong."""
 
 _LEVEL = 0.05
-_MOST_POINTS = 200  # of a curve, and confidences that are tried
+_MOST_POINTS = 100  # of a curve, and confidences that are tried
 _STEP = 1e-6  # of confidences: finer differences are those of machines
 
 

@@ -234,7 +234,8 @@ def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> N
     for note in compared.notes:
         assert re.sub(r"[<>&\"'].*", "", note) in text  # up to what is escaped
     names = {figure.name for figure in report.figures(compared)}
-    assert {"scores", "pairs", "genres", "calibration", "curves-loss"} <= names
+    assert {"scores", "pairs", "genres", "calibration", "risk-coverage", "curves-loss"} <= names
+    assert {"areas", "scores"} <= {table.name for table in report.tables(compared)}
     assert not any(name.startswith("agreement") for name in names)  # no pair was compared
     by_name = {table.name: table for table in report.tables(compared)}
     assert [row[2:8] for row in by_name["pairs"].cells][1:] == [["0", *"–––––"]] * 2

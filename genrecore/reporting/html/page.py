@@ -86,6 +86,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         notes=[{"text": note, "grave": MARKS["leak"] in note} for note in _notes(compared)],
         first=pairs.loc[first, "sentence"].tolist(),
         others=pairs.loc[~first, "sentence"].tolist(),
+        areas=pairs.loc[first, "area_sentence"].tolist(),
         best=compared.titles[best],
         verdicts=_counts(pairs["verdict"]),
         figures={
