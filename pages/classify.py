@@ -25,6 +25,7 @@ if not usable:
 left, right = ui.pair("asked")
 with left:
     runs = inputs.choose_runs(usable)
+    precision = inputs.choose_precision()
 with right:
     clips = inputs.choose_clips(runs)
     is_library = ui.chosen("from") == inputs.LIBRARY
@@ -37,9 +38,9 @@ if not runs:
 ui.opens(*[clip.name for clip in clips] or [run.title for run in runs])
 with ui.sentences():
     if is_library:
-        clips = show_library(runs)
+        clips = show_library(runs, precision)
     if clips:
-        show_clips(open_runs(runs), clips)
+        show_clips(open_runs(runs), clips, precision)
     elif not is_library:
         open_runs(runs)  # while the visitor looks for a file
         st.caption(

@@ -177,7 +177,7 @@ def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(runs: dict[st
     sentences = [str(error.value).replace("\\", "") for error in app.error]
     assert len(sentences) == 1
     assert "noise.wav is not an audio file" in sentences[0]
-    assert "good.wav" in words(app)
+    assert "good.wav" in app.dataframe[0].value["Clip"].tolist()
     assert players(app)[0]["name"] == "half.wav"  # what is there of it
     (warning,) = [str(box.value) for box in app.warning if "half" in str(box.value)]
     assert "is truncated" in warning
@@ -364,7 +364,7 @@ def test_a_wanted_precision_makes_the_page_answer_not_sure(
     )
     clips = [(f"{n}.wav", falling_tone(3.7 + n / 10)) for n in range(2)]
     app = upload(open_page("classify", run=run.run_id, precision="0.87"), *clips)
-    assert headline(app).startswith("## Not sure :gray[: ")
+    assert headline(app).startswith("## Not sure :gray[– ")
     table = next(frame.value for frame in app.dataframe if "Answer" in frame.value)
     assert table["Answer"].tolist() == ["not sure", "not sure"]
     assert "Never answered" in words(app)

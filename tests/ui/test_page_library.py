@@ -94,3 +94,23 @@ def test_only_folders_that_a_visitor_may_name_are_classified(
     app = open_page("classify", **query, library=str(music))
     assert "can be opened over a network" in words(app)
     assert not [button for button in app.button if button.key == "start_library"]
+
+
+def test_a_wanted_precision_is_that_of_the_whole_library(
+    store: Path, own_cache: Path, music: Path
+) -> None:
+    run = untrained_run(store, temperature=2.0)
+    query = {"run": run.run_id, "from": "library", "library": str(music), "precision": "0.8"}
+    app = open_page("classify", **query)
+    (line,) = [code.value for code in app.code if "--out" in code.value]
+    assert "--precision 0.8" in line
+    out = results_file(music, [run], 0.8)
+    assert out != results_file(music, [run])
+    out.parent.mkdir(parents=True)
+    library.classify_library(load_ensemble([run], 0.8), [music], out)
+    app = open_page("classify", **query)
+    answers = {Path(r["path"]).name: r.get("answer") for r in library.read_results(out)}
+    shown = rows(app).set_index("path")["answer"]
+    assert len(shown) == 6
+    for path, answer in shown.dropna().items():
+        assert answer == (answers[Path(str(path)).name] or "not sure")

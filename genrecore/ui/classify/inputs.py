@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.data import uploads
+from genrecore.errors import GenrecoreError
+from genrecore.evaluation.selective import check_precision
 from genrecore.inference.loaded import FILES
 from genrecore.jobs.access import working
 from genrecore.store.run import Run
@@ -69,6 +72,24 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
     for run in runs:
         run_badges(run)
     return runs
+
+
+def choose_precision() -> float | None:
+    """The share of the answers that shall be right; None where every clip shall have an answer."""
+    always, titles = "always", {"always": "Always"}
+    shares = {0.8, 0.9, 0.95}
+    with suppress(ValueError, GenrecoreError):
+        shares.add(check_precision(float(chosen("precision"))))
+    titles |= {f"{share:g}": f"If {100 * share:g} % are right" for share in sorted(shares)}
+    text = choose_one(
+        "Answer",
+        titles,
+        "precision",
+        radio=True,
+        help="Share of the answers that shall be right. Where that cannot be promised, the answer "
+        "is “not sure”. The run's page shows what it costs.",
+    )
+    return None if text == always else float(text)
 
 
 def choose_clips(runs: Sequence[Run]) -> list[InputClip]:

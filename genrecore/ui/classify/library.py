@@ -44,7 +44,7 @@ def choose_folder() -> str:
     return str(field("library", _FOLDER, ""))
 
 
-def show_library(runs: Sequence[Run]) -> list[InputClip]:
+def show_library(runs: Sequence[Run], precision: float | None = None) -> list[InputClip]:
     """The task and what it has found so far; returns the recording that is picked in the table,
     where one is.
 
@@ -60,9 +60,10 @@ def show_library(runs: Sequence[Run]) -> list[InputClip]:
         )
         return []
     folder = _folder(written)
-    out = results_file(folder, runs)
+    out = results_file(folder, runs, precision)
     arguments = ["classify", str(folder), "--out", str(out)]
     arguments += [word for run in runs for word in ("--run", run.run_id)]
+    arguments += ["--precision", f"{precision:g}"] if precision else []
     begun = out.exists()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if work_button(
@@ -92,9 +93,11 @@ def _folder(written: str) -> Path:
     return folder
 
 
-def results_file(folder: Path, runs: Sequence[Run]) -> Path:
-    """The file that keeps what these runs say of a folder; trained on, a run begins another."""
-    weights = [(run.run_id, changed(run.weights)) for run in runs]
+def results_file(folder: Path, runs: Sequence[Run], precision: float | None = None) -> Path:
+    """The file that keeps what these runs say of a folder; trained on, a run begins another, and
+    so does each wanted precision."""
+    weights: list[object] = [(run.run_id, changed(run.weights)) for run in runs]
+    weights += [precision] if precision else []
     return cache_dir() / "libraries" / f"{digest([os.path.realpath(folder), weights])}.jsonl"
 
 
@@ -108,7 +111,8 @@ def _show_results(folder: Path, out: Path, runs: Sequence[Run]) -> list[InputCli
     if table.empty:
         return []
     failed = table["error"] != ""
-    counts = table.loc[~failed, "genre"].value_counts()
+    answers = table["answer"] if "answer" in table else table["genre"]
+    counts = answers[~failed].value_counts()
     section("Library", "Pick a recording to hear it and to see what its prediction rests on.")
     shown = {_ALL: f"All ({thousands(len(table))})"}
     shown |= {f"{_GENRE}{name}": f"{name} ({thousands(n)})" for name, n in counts.items()}
@@ -119,20 +123,22 @@ def _show_results(folder: Path, out: Path, runs: Sequence[Run]) -> list[InputCli
     if which == _FAILED:
         rows = table[failed]
     elif which != _ALL:
-        rows = table[table["genre"] == which.removeprefix(_GENRE)]
+        rows = table[answers == which.removeprefix(_GENRE)]
     _downloads(folder, out, table)
     errors = rows["error"].where(rows["error"] != "")  # an empty column is not shown
     rows = rows.assign(clip_id=rows["path"], path=_below(folder, rows["path"]), error=errors)
     special = {
         "path": Column("File"),
+        "answer": Column("Answer"),
         "proba": Column("Probability", "share"),
         "duration_s": Column("Length", "seconds"),
         "error": Column("Why it cannot be used"),
         **{f"genre_{run_id}": Column(title) for run_id, title in readers.titles(runs).items()},
     }
-    names = ["path", "genre", "proba", "duration_s", "error"]
+    names = ["path", "genre", *(["answer"] if "answer" in table else []), "proba"]
+    names += ["duration_s", "error"]
     if len(runs) > 1:
-        names[3:3] = [f"genre_{run.run_id}" for run in runs]
+        names[-2:-2] = [f"genre_{run.run_id}" for run in runs]
     path = pick(rows, f"library_{which}", names, special)
     if chosen("clip") != path or which == _FAILED:
         return []

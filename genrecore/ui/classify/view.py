@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,6 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation.selective import check_precision
 from genrecore.inference.doubts import HELD_OUT, TITLES
 from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
 from genrecore.inference.loaded import Prediction
@@ -45,9 +43,11 @@ _MOST_S = 300.0  # the longest part that is classified at once: a player gets al
 _LEAST_S = 1.0
 
 
-def show_clips(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
+def show_clips(
+    opened: OpenedRuns, clips: Sequence[InputClip], precision: float | None = None
+) -> None:
     """All clips as a table where there are several, and one of them in full."""
-    wanting = _choose_precision(opened)
+    wanting = _wanting(opened, precision)
     clip = clips[0] if len(clips) == 1 else _choose_clip(opened, clips, wanting)
     if clip is None:
         return
@@ -57,24 +57,10 @@ def show_clips(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
     _show(replace(classified, result=wanting.judged(classified.result)))
 
 
-def _choose_precision(opened: OpenedRuns) -> Ensemble:
-    """The runs, as sure as somebody wants them to be, and what that promises."""
-    always, titles = "always", {"always": "Always"}
-    shares = {0.8, 0.9, 0.95}
-    with suppress(ValueError, GenrecoreError):
-        shares.add(check_precision(float(chosen("precision"))))
-    for share in sorted(shares):
-        titles[f"{share:g}"] = f"If {100 * share:g} % are right"
-    text = choose_one(
-        "Answer",
-        titles,
-        "precision",
-        radio=True,
-        help="Share of the answers that shall be right. Where that cannot be promised, the answer "
-        "is “not sure”. The run's page shows what it costs.",
-    )
+def _wanting(opened: OpenedRuns, precision: float | None) -> Ensemble:
+    """The runs, as right as somebody wants them to be, and what that promises."""
     with sentences():
-        wanting = opened.ensemble.wanting(None if text == always else float(text))
+        wanting = opened.ensemble.wanting(precision)
         for promise in wanting.promises:
             st.caption(plain(opened.in_titles(promise)))
         return wanting
@@ -246,7 +232,7 @@ def _two_first(
     likeliest = f"with {words.percent(proba[first])}{how}"
     then = f"{plain(genres[second])} with {words.percent(proba[second])}]"
     if result.answer is None:
-        return f"## Not sure :gray[: {plain(genres[first])} {likeliest}, {then}"
+        return f"## Not sure :gray[– {plain(genres[first])} {likeliest}, {then}"
     return f"## {plain(genres[first])} :gray[{likeliest}, then {then}"
 
 
