@@ -20,6 +20,7 @@ from genrecore.cli.output import (
     records,
     writing,
 )
+from genrecore.data.genres import composed, written
 from genrecore.errors import UsageError
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.evaluation.same_clips import SameClips, same_clips
@@ -72,13 +73,8 @@ def errors(
         rows = rows[rows["who"].isin([mistakes.ONLY_A, mistakes.ONLY_B])].sort_values("who")
         columns = ["clip_id", "genre", "who", "predicted", "predicted_b"]
     elif cell:
-        labelled, comma, predicted = cell.partition(",")
         genres = sorted(set(of_first["genre"]) | set(of_first["predicted"]))
-        if not comma or not {labelled, predicted} <= set(genres):
-            raise UsageError(
-                f"--cell takes LABELLED,PREDICTED of {', '.join(genres)}; found {cell!r}."
-            )
-        rows = mistakes.cell(of_first, labelled, predicted)
+        rows = mistakes.cell(of_first, *_genres_of_cell(cell, genres))
     else:
         if order not in mistakes.ORDERS:
             raise UsageError(f"--order takes {', '.join(mistakes.ORDERS)}; found {order!r}.")
@@ -99,6 +95,21 @@ def errors(
     if len(rows) > len(listed):
         n = len(rows)
         out.print(f"{n - len(listed)} more; --most {n} prints them all.")
+
+
+def _genres_of_cell(text: str, genres: list[str]) -> tuple[str, str]:
+    """The two genres in `LABELLED,PREDICTED`; names may hold commas, and compare composed.
+
+    Raises:
+        UsageError: They are not there.
+    """
+    named = {composed(genre): genre for genre in genres}
+    parts = composed(text).split(",")
+    for k in range(1, len(parts)):
+        labelled, predicted = ",".join(parts[:k]), ",".join(parts[k:])
+        if labelled in named and predicted in named:
+            return named[labelled], named[predicted]
+    raise UsageError(f"--cell takes LABELLED,PREDICTED of {written(genres)}; found {text!r}.")
 
 
 def _refuse_other_clips(first: Run, member: Run, same: SameClips) -> None:

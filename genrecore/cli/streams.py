@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import IO
 
+from genrecore.errors import describe
+
 PIPE_CLOSED = 128 + signal.SIGPIPE
 """Exit status of a command whose reader has gone, as `head` goes: that of a program which this
 signal ends."""
@@ -143,9 +145,13 @@ def ended(code: int) -> int:
         try:
             stream.flush()
         except OSError as error:  # a closed pipe, or a full disk
-            if isinstance(error, BrokenPipeError) and code == 0:
-                code = PIPE_CLOSED
             _discard(stream)
+            if code == 0 and isinstance(error, BrokenPipeError):
+                code = PIPE_CLOSED
+            elif code == 0:
+                code = 1
+                with contextlib.suppress(OSError):
+                    sys.stderr.write(f"{describe(error)}\n")
     if code == PIPE_CLOSED:
         _discard(sys.stdout)
     return code

@@ -47,9 +47,15 @@ def clip_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def same_names(names: pd.Series) -> pd.Series:
-    """One text for all spellings of an artist or album that differ in case and spaces only; missing
-    where there is no name. Same index."""
-    text = names.astype("string").str.strip().str.casefold().str.replace(r"\s+", " ", regex=True)
+    """One text for all spellings of an artist or album that differ in case, spaces and the form of
+    Unicode only; missing where there is no name. Same index."""
+    text = (
+        names.astype("string")
+        .str.normalize("NFC")
+        .str.strip()
+        .str.casefold()
+        .str.replace(r"\s+", " ", regex=True)
+    )
     return text.mask(text == "")
 
 

@@ -170,7 +170,7 @@ def canonical(leave_out: str, merge: str) -> tuple[str, str]:
         UsageError: A text that cannot be read, or a genre named twice.
     """
     gone, merges = parse_leave_out(leave_out), parse_merge(merge)
-    return ", ".join(_quoted(genre) for genre in sorted(gone)), _merge_text(merges)
+    return written(sorted(gone)), _merge_text(merges)
 
 
 def _merge_text(merges: Mapping[str, Sequence[str]]) -> str:
@@ -180,10 +180,15 @@ def _merge_text(merges: Mapping[str, Sequence[str]]) -> str:
     )
 
 
+def written(names: Sequence[str]) -> str:
+    """Genres with commas between, as `parse_leave_out` reads them."""
+    return ", ".join(map(_quoted, names))
+
+
 def also_left_out(leave_out: str, genres: Sequence[str]) -> str:
     """The text that leaves these genres out, too."""
     gone = parse_leave_out(leave_out)
-    return ", ".join(_quoted(genre) for genre in sorted({*gone, *genres}))
+    return written(sorted({*gone, *genres}))
 
 
 def parse_leave_out(text: str) -> list[str]:
@@ -247,7 +252,7 @@ def _check(
         if unknown:
             raise UsageError(
                 f"The genre {unknown[0]!r}, to be {change}, is not in the dataset; "
-                f"there are: {', '.join(map(_quoted, genres))}."
+                f"there are: {written(genres)}."
             )
     both = [name for name in gone if name in merged]
     if both:

@@ -146,8 +146,9 @@ def split_clips(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     }
     for split, names in missing.items():
         if names:
+            clips_of = f"{split} clips of {genres.written(names)}"
             raise UnfitGenresError(
-                f"The split {config.split.name} leaves no {split} clips of {', '.join(names)}.",
+                f"The split {config.split.name} leaves no {clips_of}.",
                 {*missing["train"], *missing["test"]},
             )
     return table

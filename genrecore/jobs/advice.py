@@ -14,7 +14,7 @@ from signal import SIGKILL
 from typing import Any
 
 from genrecore.config.run import RunConfig, system_signature, with_values
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs.alerts import NOT_A_NUMBER
 from genrecore.store.run import Run
 
@@ -158,7 +158,11 @@ def _without_those_genres(run: Run, config: RunConfig, reason: str) -> list[Advi
     from genrecore.data import genres
 
     missing = reason.rpartition(" clips of ")[2].removesuffix(".")
-    left_out = genres.also_left_out(config.genres.leave_out, missing.split(", "))
+    try:
+        names = genres.parse_leave_out(missing)
+    except UsageError:  # a run of an earlier version, which put no quotes around odd names
+        names = missing.split(", ")
+    left_out = genres.also_left_out(config.genres.leave_out, names)
     return [
         Advice(
             f"Leave out the genres with too few clips: {missing}.", {"genres.leave_out": left_out}

@@ -173,6 +173,22 @@ def test_a_pipe_that_is_closed_ends_every_command_in_peace(
     assert set(codes.values()) == {128 + signal.SIGPIPE}, codes
 
 
+def test_a_full_disk_is_said_and_fails(ground: dict[str, str]) -> None:
+    for flags in ([], ["--json"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "genrecore", "runs", "list", *flags],
+                cwd=ROOT,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=120,
+                env=os.environ | {"GENRECORE_RUNS": ground["store"]},
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (1, "The disk is full.\n")
+
+
 def test_head_takes_a_line_and_goes(ground: dict[str, str]) -> None:
     script = "set -o pipefail; python -m genrecore runs list --json | head -c 1; echo $?"
     done = subprocess.run(

@@ -15,7 +15,7 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.data import datasets, prepare
 from genrecore.data import genres as relabel
 from genrecore.data.audit import audit
-from genrecore.data.clips import clip_table, genres_of
+from genrecore.data.clips import clip_table, genres_of, same_names
 from genrecore.data.folders import Walk, is_of_system, kinds_in_words
 from genrecore.errors import GenrecoreError, UsageError
 
@@ -62,6 +62,20 @@ def test_kinds_that_are_not_read_are_counted_by_their_names(music: Path) -> None
         f"{genre}/{n}.wav" for genre in ("jazz", "rock") for n in range(3)
     ]
     assert walk.notes == [note]
+
+
+def test_a_folder_of_other_kinds_alone_is_no_genre_and_is_named(music: Path) -> None:
+    (music / "classical").mkdir()
+    (music / "classical" / "a.mid").write_bytes(b"")
+    assert datasets.load("folder", {"folder": str(music)}).attrs["notes"] == [
+        "1 folder without clips, so no genre; the first is 'classical'.",
+        "1 file of other kinds ignored: 1 .mid.",
+    ]
+
+
+def test_artists_compare_composed_too() -> None:
+    names = pd.Series([unicodedata.normalize(form, "Björk  X ") for form in ("NFC", "NFD")])
+    assert same_names(names).nunique() == 1
 
 
 def test_a_folder_without_clips_says_what_it_holds(tmp_path: Path) -> None:

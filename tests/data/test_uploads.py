@@ -64,7 +64,7 @@ def test_what_is_unpacked_is_a_dataset_and_is_unpacked_once(tmp_path: Path, stor
         (MUSIC | {"../../outside.wav": b""}, "which leads out of its folder"),
         ({"dub/notes.txt": b"no music"}, "songs.zip cannot be used: there are no clips in songs"),
         ({"dub/1.wav": tone(300)}, "cannot be used: the dataset folder has one genre only"),
-        (MUSIC | {"my music/ska/cover.png": b"?"}, "next to images"),
+        (MUSIC | {"my music/ska/1.png": b"?"}, "next to images"),
         ({}, "holds no files"),
     ],
 )

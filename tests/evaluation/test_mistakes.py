@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,15 @@ def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path
     command("annotate", "list", "--out", str(tmp_path / "said.csv"))
     assert pd.read_csv(tmp_path / "said.csv")["judgement"].tolist() == ["wrong"]
     refused(genrecore("annotate", "demo", "clip 1", "loud"), 2, "right, wrong or unclear")
+
+
+def test_a_cell_of_genres_with_commas_and_in_either_form_of_unicode_is_named(store: Path) -> None:
+    names = ["Café", "Folk, World", "Jazz"]
+    run = fake_run(store, np.zeros(30, bool), genres=names)  # each taken for the next one
+    for labelled, predicted in ((0, 1), (1, 2), (2, 0)):
+        for form in ("NFC", "NFD"):
+            cell = unicodedata.normalize(form, f"{names[labelled]},{names[predicted]}")
+            document = json.loads(command("errors", run.run_id, "--cell", cell, "--json"))
+            assert document["n_clips"] == 10
+            assert document["clips"][0]["predicted"] == names[predicted]
+    refused(genrecore("errors", run.run_id, "--cell", "Folk,Jazz"), 2, '"Folk, World", Jazz')

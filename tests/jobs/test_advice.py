@@ -129,6 +129,9 @@ def test_genres_without_clips_are_left_out_beside_those_already_left_out(
     reason = "The split by_artist leaves no test clips of dub, waltz."
     suggestions = advice(ended(tiny(dataset__n_genres=8, genres__leave_out="march"), store, reason))
     assert suggestions[0].changes == {"genres.leave_out": "dub, march, waltz"}
+    reason = 'The split by_artist leaves no test clips of "dub", waltz.'
+    suggestions = advice(ended(tiny(dataset__n_genres=8, genres__leave_out="march"), store, reason))
+    assert suggestions[0].changes == {"genres.leave_out": "dub, march, waltz"}
 
 
 @pytest.mark.parametrize("state", ["done", "stopped", "queued"])

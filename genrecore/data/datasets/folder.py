@@ -115,6 +115,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
             f"({', '.join((*FORMATS, *IMAGE_FORMATS, *ARRAY_FORMATS))}).{instead}"
         )
     refuse_mixed(media, str(top))
+    empty = _without_clips(top, media)
     rows: list[dict[str, object]] = [
         {"clip_id": name, "path": f"{top}/{name}", "genre": name.split("/")[0]} for name in media
     ]
@@ -126,6 +127,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
             *(
                 f"{plural(len(names), noun)} {remark}; the first is {names[0]!r}."
                 for names, noun, remark in (
+                    (empty, "folder", "without clips, so no genre"),
                     (outside, "file", "outside every genre folder left out"),
                     (covers, "album picture", "beside the music ignored"),
                     (linked, "file", "reached through links that lead out of the folder"),
@@ -136,6 +138,15 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
         ],
     }
     return table
+
+
+def _without_clips(top: Path, media: Collection[str]) -> list[str]:
+    """The folders that would be genres if they held clips."""
+    genres = {name.split("/")[0] for name in media}
+    try:
+        return [entry.name for entry in entries_of(str(top))[0] if entry.name not in genres]
+    except OSError:
+        return []
 
 
 _FMA_TRACK = re.compile(r"(?:.*/)?(\d{3})/\1\d{3}\.mp3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,7 +101,7 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
     return ClipList(
         mistakes.cell(predictions(run), labelled, predicted),
         f"{n} of {total} {labelled} clips {result}{share}.",
-        f"genrecore errors {run.run_id} --cell {labelled},{predicted}",
+        shlex.join(["genrecore", "errors", run.run_id, "--cell", f"{labelled},{predicted}"]),
     )
 
 
