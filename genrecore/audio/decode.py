@@ -2,6 +2,10 @@
 
 Whatever a file claims, memory is bounded by what it really holds: it is read in blocks, averaged
 to mono and resampled as a stream. Every way in which a file cannot be used is one sentence.
+
+A file is as long as what can be decoded of it: `readers.FFmpegFile` says what coders put before
+and behind it. An excerpt from the middle lies in the middle of the announced length where decoding
+confirms that, to `TOLERANCE_S`; otherwise the file is read again, by the length that was decoded.
 """
 
 from __future__ import annotations
@@ -10,36 +14,43 @@ import contextlib
 import hashlib
 import io
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
 from genrecore import words
-from genrecore.audio.aac import AacFile, Damaged, adts_length_s
-from genrecore.audio.containers import READABLE, Prefixed, claimed_length, missing_count, sniff
+from genrecore.audio.readers import (
+    FORMATS as FORMATS,
+)
+from genrecore.audio.readers import (
+    RATES_HZ as RATES_HZ,
+)
+from genrecore.audio.readers import (
+    SEEKING,
+    TOLERANCE_S,
+    UNCOMPRESSED,
+    Damaged,
+    FFmpegFile,
+    SoundFile,
+    Source,
+    opened,
+)
 from genrecore.errors import AudioError
-
-FORMATS = (".wav", ".mp3", ".ogg", ".flac", ".au", ".aiff", ".aif", ".opus", ".m4a", ".aac")
-"""Extensions of what can be read. The content decides, not the name."""
 
 SILENCE = 10 ** (-80 / 20)
 """The peak below which a clip is silent: −80 dBFS, three steps of 16 bits; dither lies below it."""
 
-TOLERANCE_S = 0.1
-"""How much audio may be missing against the header: encoders count a frame or two differently."""
+MISSING = 0.02
+"""A file is truncated if more than this share of what its header announces is missing (and more
+than `TOLERANCE_S`), and damaged if more than this share of it cannot be decoded."""
 
 LOUDEST = 16.0
 """Floating-point files may peak above 1 (hot masters, clipped here); beyond this the scale is not
 that of audio (integers stored as floats reach 32 768)."""
-
-RATES_HZ = (1_000, 768_000)
-BLOCK_VALUES = 2**18  # 1 MiB of float32 a block, whatever the number of channels
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Info:
 
 
 def decode(
-    source: str | Path | bytes | BinaryIO,
+    source: Source,
     sample_rate_hz: int,
     *,
     name: str | None = None,
@@ -95,54 +106,54 @@ def decode(
     Raises:
         AudioError: The file cannot be used; one sentence says what was found and expected.
     """
-    faults: list[str] = []
-    fault = faults.append if accept_damaged else _refuse
-    with _opened(source, name) as (file, label, announced):
-        rate_hz, n_frames = file.samplerate, file.frames
-        _check_length(file, label, announced, least_s, most_s, fault)
-        # Where seeking is exact and cheap the rest is skipped; elsewhere it is decoded and dropped.
-        seeks = file.format in _SEEKS
-        if file.format == "FLAC":  # the others that seek were measured against the file's size
-            _check_end(file, label)
-        while True:
-            first, n_wanted = _excerpt(label, n_frames, rate_hz, middle_s, start_s)
-            end = first + n_wanted
-            position = file.seek(first) if seeks else 0
-            resampler, levels = _Resampler(rate_hz, sample_rate_hz), _Levels(label)
-            wave = bytearray()  # grows in place: no second copy at the end
-            for block in _blocks(file, label, position, end if seeks else n_frames, fault):
-                selected = block[max(0, first - position) : max(0, end - position)]
-                position += len(block)
-                if len(selected):
-                    wave += resampler.resample(levels.checked_mono(selected)).data
-            wave += resampler.rest().data
-            if position >= (end if seeks else n_frames) - TOLERANCE_S * rate_hz:
-                break
-            if not faults:
-                fault(_truncated(label, position / rate_hz, n_frames / rate_hz))
-            n_frames = position  # once more, by the length that can be decoded
-            if not n_frames:
-                raise AudioError(faults[0])
-            file.seek(0)
-        levels.check()
-        seconds = n_frames / rate_hz
-        if seconds < least_s:
-            raise AudioError(_too_short(label, seconds, least_s))
-        is_whole = middle_s and n_wanted == round(middle_s * rate_hz)
-        length_s = middle_s if middle_s and is_whole else n_wanted / rate_hz
-        return Decoded(
-            wave=_fit_length(np.frombuffer(wave, np.float32), round(length_s * sample_rate_hz)),
-            duration_s=seconds,
-            source_rate_hz=rate_hz,
-            n_channels=file.channels,
-            start_s=first / rate_hz,
-            warning=" ".join(faults[:1]),
-        )
+
+    excerpt = _Excerpt(sample_rate_hz, middle_s, start_s, least_s, most_s, accept_damaged)
+    try:
+        with opened(source, name, SEEKING) as (file, label):
+            return excerpt.read(file, label)
+    except Damaged:  # FFmpeg goes on behind what libsndfile cannot decode
+        with opened(source, name, ()) as (file, label), _ending(label):
+            return excerpt.read(file, label)
+
+
+def inspect(source: Source, name: str | None = None) -> Info:
+    """Duration (s), sample rate (Hz), channels and format by the header, without decoding.
+
+    Raises:
+        AudioError: Not a readable audio file, or visibly truncated.
+    """
+    with opened(source, name, SEEKING) as (file, label):
+        if file.seeks:
+            _refuse(_fault(file, label, file.n_frames))
+        format_name = f"{file.format}, the sound of a video" if file.has_video else file.format
+        seconds = file.n_frames / file.samplerate
+        return Info(seconds, file.samplerate, file.channels, format_name)
+
+
+def outline(
+    source: Source, n_most: int, name: str | None = None, accept_damaged: bool = False
+) -> np.ndarray:
+    """The lowest and the highest sample, mono in [-1, 1], of each of at most `n_most` equal
+    stretches of a file: (n, 2) float32. However long the file is, no more than a block of it is in
+    memory.
+
+    Raises:
+        AudioError: The file cannot be used; damaged as well, unless that is accepted.
+    """
+    with opened(source, name, UNCOMPRESSED) as (file, label), _ending(label):
+        ends = _outline(file, file.n_frames, n_most)
+        n = file.n_decoded
+        if n != file.n_frames:  # the header was wrong, or tells nothing
+            ends = _outline(file, n, n_most)
+        fault = _fault(file, label, n)
+        if not accept_damaged:
+            _refuse(fault)
+    return np.clip(np.nan_to_num(ends), -1.0, 1.0)
 
 
 @contextlib.contextmanager
 def stream(
-    source: str | Path | bytes | BinaryIO,
+    source: Source,
     sample_rate_hz: int,
     *,
     name: str | None = None,
@@ -159,15 +170,14 @@ def stream(
     Raises:
         AudioError: The file cannot be used; as well while its blocks are read.
     """
-    with _opened(source, name) as (file, label, announced):
-        yield Stream(file, label, announced, sample_rate_hz, accept_damaged)
+    with opened(source, name, UNCOMPRESSED) as (file, label):
+        yield Stream(file, label, sample_rate_hz, accept_damaged)
 
 
 class Stream:
     """A file that is being decoded.
 
     Attributes:
-        announced_s: The length that the file announces, in seconds; for progress only.
         source_rate_hz: Sample rate of the file.
         n_channels: Its channels.
         duration_s: How much has been decoded, in seconds; after the last block, of the file.
@@ -175,86 +185,48 @@ class Stream:
     """
 
     def __init__(
-        self,
-        file: SoundFile,
-        label: str,
-        announced: float,
-        sample_rate_hz: int,
-        accept_damaged: bool,
+        self, file: AnyFile, label: str, sample_rate_hz: int, accept_damaged: bool
     ) -> None:
-        self._file, self._label, self._announced = file, label, announced
+        self._file, self._label = file, label
         self._sample_rate_hz, self._accept_damaged = sample_rate_hz, accept_damaged
         self.source_rate_hz, self.n_channels = file.samplerate, file.channels
-        self.announced_s = announced / file.samplerate
         self.duration_s, self.warning = 0.0, ""
 
+    @property
+    def announced_s(self) -> float:
+        """The length that the file announces, in seconds, or about: for progress only."""
+        return self._file.n_frames / self.source_rate_hz
+
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks (n,) float32 mono in [-1, 1], in order; to be read once.
+        """Blocks (n,) float32 mono in [-1, 1], in order; each call begins anew.
 
         Raises:
             AudioError: The file cannot be used: damaged, unless that is accepted; silent; or its
                 samples are not audio.
         """
-        faults: list[str] = []
-        fault = faults.append if self._accept_damaged else _refuse
-        file, label, rate_hz = self._file, self._label, self.source_rate_hz
-        _check_length(file, label, self._announced, 0.0, None, fault)
-        resampler, levels = _Resampler(rate_hz, self._sample_rate_hz), _Levels(label)
-        position = 0
-        for block in _blocks(file, label, 0, file.frames, fault):
-            position += len(block)
-            self.duration_s = position / rate_hz
-            resampled = resampler.resample(levels.checked_mono(block))
-            if len(resampled):
-                yield np.clip(resampled, -1.0, 1.0)
-        rest = resampler.rest()
-        if len(rest):
-            yield np.clip(rest, -1.0, 1.0)
-        if position < file.frames - TOLERANCE_S * rate_hz and not faults:
-            fault(_truncated(label, position / rate_hz, file.frames / rate_hz))
-        if not position:
-            raise AudioError(faults[0])
+        resampler = _Resampler(self.source_rate_hz, self._sample_rate_hz)
+        levels = _Levels(self._label)
+        n_kept = round(2 * TOLERANCE_S * self._sample_rate_hz)  # only the end tells what is padding
+        waiting, n = bytearray(), 0
+        with _ending(self._label):
+            for block in self._file.blocks():
+                self.duration_s = self._file.n_decoded / self.source_rate_hz
+                waiting += resampler.resample(levels.checked_mono(block)).data
+                n_ready = len(waiting) // 4 - n_kept
+                if n_ready > 0:
+                    yield _fit_length(waiting[: 4 * n_ready], n_ready)
+                    del waiting[: 4 * n_ready]
+                    n += n_ready
+        waiting += resampler.rest().data
+        self.duration_s = self._file.n_decoded / self.source_rate_hz
+        n_left = round(self.duration_s * self._sample_rate_hz) - n
+        if n_left > 0:
+            yield _fit_length(waiting, n_left)
+        fault = _fault(self._file, self._label, self._file.n_decoded)
+        if not self._accept_damaged:
+            _refuse(fault)
         levels.check()
-        self.warning = " ".join(faults[:1])
-
-
-def inspect(source: str | Path | bytes | BinaryIO, name: str | None = None) -> Info:
-    """Duration (s), sample rate (Hz), channels and format by the header, without decoding.
-
-    Raises:
-        AudioError: Not a readable audio file, or visibly truncated.
-    """
-    with _opened(source, name) as (file, label, announced):
-        _check_length(file, label, announced, 0.0, None, _refuse)
-        seconds = file.frames / file.samplerate
-        return Info(seconds, file.samplerate, file.channels, f"{file.format} {file.subtype}")
-
-
-def outline(
-    source: str | Path | bytes | BinaryIO, n_most: int, name: str | None = None
-) -> np.ndarray:
-    """The lowest and the highest sample, mono in [-1, 1], of each of at most `n_most` equal
-    stretches of a file: (n, 2) float32. However long the file is, no more than a block of it is in
-    memory.
-
-    Raises:
-        AudioError: The file cannot be used.
-    """
-    with _opened(source, name) as (file, label, announced):
-        _check_length(file, label, announced, 0.0, None, _refuse)
-        n_frames, position = file.frames, 0
-        starts = np.linspace(0, n_frames, min(n_most, n_frames), False).astype(np.int64)
-        ends = np.zeros((len(starts), 2), np.float32)
-        for block in _blocks(file, label, 0, n_frames, _refuse):
-            mono = _mono(block)
-            first = int(np.searchsorted(starts, position, "right")) - 1
-            position += len(mono)
-            last = int(np.searchsorted(starts, position))
-            inside = np.maximum(starts[first:last] - (position - len(mono)), 0)
-            low, high = ends[first:last].T
-            np.minimum(low, np.minimum.reduceat(mono, inside), out=low)
-            np.maximum(high, np.maximum.reduceat(mono, inside), out=high)
-    return np.clip(np.nan_to_num(ends), -1.0, 1.0)
+        self.warning = fault or _video_note(self._file, self._label)
 
 
 def to_wav_bytes(wave: np.ndarray, sample_rate_hz: int) -> bytes:
@@ -272,89 +244,93 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-_SEEKS = {"WAV", "WAVEX", "RF64", "AIFF", "AU", "FLAC"}
-_KNOWN = _SEEKS | {"OGG", "MP3", "M4A", "AAC"}
+AnyFile = SoundFile | FFmpegFile
 
 
-class _Stream(soundfile.SoundFile):
-    """A sound file that is not told to seek to where it already is after every block.
+@dataclass(frozen=True)
+class _Excerpt:
+    """What is wanted of a file: the arguments of `decode`."""
 
-    soundfile does that for whatever calls itself seekable, and MP3 decoders lose their place by it.
-    """
+    sample_rate_hz: int
+    middle_s: float | None
+    start_s: float | None
+    least_s: float
+    most_s: float | None
+    accept_damaged: bool
 
-    def seekable(self) -> bool:
-        return False
-
-
-SoundFile = _Stream | AacFile
-
-
-@contextlib.contextmanager
-def _opened(
-    source: str | Path | bytes | BinaryIO, name: str | None
-) -> Iterator[tuple[SoundFile, str, float]]:
-    """The sound file, its name in messages, and how many frames its header claims."""
-    label = name or (Path(source).name if isinstance(source, (str, Path)) else "The clip")
-    with contextlib.ExitStack() as stack:
-        if isinstance(source, (str, Path)):
-            raw: IO[bytes] = stack.enter_context(_open_path(Path(source), label))
-        else:
-            raw = io.BytesIO(source) if isinstance(source, bytes) else source
-        size = raw.seek(0, os.SEEK_END)
-        kind, start = sniff(raw, size, label)
-        # Before libsndfile opens the file: both move the same position in it.
-        times_bytes, least_frames = claimed_length(kind, raw, size, label)
-        handle: Any = raw
-        if kind == "MP3" and (header := missing_count(raw, size, start, label)):
-            handle = Prefixed(header, raw, start)
-        elif isinstance(source, (str, Path)):
-            # A descriptor, not a path: libsndfile would let the extension overrule the content,
-            # and reading through Python would hold the interpreter's lock.
-            handle = raw.fileno()
-            os.lseek(handle, 0, os.SEEK_SET)
-        else:
-            raw.seek(0)
-        file: SoundFile
-        try:
-            if kind in ("M4A", "AAC"):
-                counted_s = adts_length_s(raw, size, start, label) if kind == "AAC" else 0.0
-                file = stack.enter_context(AacFile(kind, raw, label, counted_s))
-            else:
-                file = stack.enter_context(_Stream(handle, closefd=False))
-        except (Damaged, soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
+    def read(self, file: AnyFile, label: str) -> Decoded:
+        """
+        Raises:
+            AudioError: As `decode` does.
+            Damaged: This reader cannot go on.
+        """
+        rate_hz = file.samplerate
+        n_wanted = None if self.middle_s is None else round(self.middle_s * rate_hz)
+        in_middle = n_wanted is not None and self.start_s is None
+        n_frames = file.n_frames if in_middle or file.seeks else 0
+        if file.seeks:
+            self._check_most(label, n_frames / rate_hz)
+        for _ in range(2):
+            first = self._first(n_frames, n_wanted, rate_hz)
+            end = None if n_wanted is None else first + n_wanted
+            wave, levels = self._decoded(file, label, first, end)
+            if file.seeks:
+                break
+            n_frames = file.n_decoded
+            if abs(self._first(n_frames, n_wanted, rate_hz) - first) <= TOLERANCE_S * rate_hz:
+                break
+        fault = _fault(file, label, n_frames)
+        if not self.accept_damaged:
+            _refuse(fault)
+        seconds = n_frames / rate_hz
+        if seconds < self.least_s:
             raise AudioError(
-                f"{label} begins like {kind} audio but cannot be read: it is damaged or uses an "
-                f"encoding that is not supported; expected {READABLE}."
-            ) from error
-        if file.format not in _KNOWN:
-            raise AudioError(f"{label} is {file.format} audio; expected {READABLE}.")
-        low, high = RATES_HZ
-        if not low <= file.samplerate <= high:
-            raise AudioError(
-                f"{label} claims a sample rate of {file.samplerate} Hz; "
-                f"expected {low} to {high} Hz."
+                f"{label} lasts {seconds:.2f} s; at least {self.least_s:g} s are needed."
             )
-        if file.frames <= 0:
-            raise AudioError(f"{label} contains no audio: its length is 0 samples.")
-        yield file, label, max(file.frames * times_bytes, least_frames)
+        if first >= n_frames:
+            raise AudioError(
+                f"{label} lasts {seconds:.1f} s; an excerpt cannot begin at {first / rate_hz:g} s."
+            )
+        levels.check()
+        n_taken = min(n_frames, n_frames if end is None else end) - first
+        taken_s = n_taken / rate_hz
+        if self.middle_s is not None and n_taken == n_wanted:
+            taken_s = self.middle_s
+        return Decoded(
+            wave=_fit_length(wave, round(taken_s * self.sample_rate_hz)),
+            duration_s=seconds,
+            source_rate_hz=rate_hz,
+            n_channels=file.channels,
+            start_s=first / rate_hz,
+            warning=fault or _video_note(file, label),
+        )
 
+    def _first(self, n_frames: int, n_wanted: int | None, rate_hz: int) -> int:
+        """The frame at which the excerpt begins."""
+        if self.start_s is not None:
+            return round(self.start_s * rate_hz)
+        return 0 if n_wanted is None else max(0, (n_frames - n_wanted) // 2)
 
-def _open_path(path: Path, label: str) -> IO[bytes]:
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise AudioError(f"{label} is {kind}; expected an audio file ({READABLE}).")
-        if not facts.st_size:  # so do files of the kernel, and reading them may never end
-            raise AudioError(f"{label} is empty (0 bytes).")
-        # Without waiting, should it have become a pipe since.
-        return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    except FileNotFoundError:
-        raise AudioError(f"There is no file {path}.") from None
-    except PermissionError:
-        raise AudioError(f"{label} may not be read: permission denied.") from None
-    except (OSError, ValueError) as error:
-        raise AudioError(f"{label} cannot be opened: {error}.") from None
+    def _decoded(
+        self, file: AnyFile, label: str, first: int, end: int | None
+    ) -> tuple[bytearray, _Levels]:
+        """The frames from `first` to `end` as float32, and their levels."""
+        rate_hz = file.samplerate
+        resampler, levels = _Resampler(rate_hz, self.sample_rate_hz), _Levels(label)
+        wave = bytearray()  # grows in place: no second copy at the end
+        for block in file.blocks(first, end):
+            self._check_most(label, file.n_decoded / rate_hz)
+            wave += resampler.resample(levels.checked_mono(block)).data
+        wave += resampler.rest().data
+        self._check_most(label, file.n_decoded / rate_hz)
+        return wave, levels
+
+    def _check_most(self, label: str, seconds: float) -> None:
+        if self.most_s is not None and seconds > self.most_s:
+            raise AudioError(
+                f"{label} lasts {_spoken(seconds)} or more; at most {_spoken(self.most_s)} are "
+                "accepted."
+            )
 
 
 class _Resampler:
@@ -388,11 +364,13 @@ class _Levels:
             AudioError: They are not numbers.
         """
         mono = _mono(block)
-        self._peak = max(self._peak, float(block.max()), float(-block.min()))
-        self._peak_mono = max(self._peak_mono, float(np.abs(mono).max()))
-        # max() passes NaN by: the sum does not.
-        if not np.isfinite(mono.sum(dtype=np.float64)):
+        peak = peak_mono = max(float(mono.max()), -float(mono.min()))
+        if block.shape[1] > 1:
+            peak = max(float(block.max()), -float(block.min()))
+        if not np.isfinite(peak):  # of an array with NaN, numpy's maximum is NaN
             raise AudioError(f"{self._label} holds samples that are not numbers (NaN or infinity).")
+        self._peak = max(self._peak, peak)
+        self._peak_mono = max(self._peak_mono, peak_mono)
         return mono
 
     def check(self) -> None:
@@ -410,113 +388,78 @@ class _Levels:
             )
 
 
-def _refuse(sentence: str) -> None:
-    raise AudioError(sentence)
-
-
-def _blocks(
-    file: SoundFile, label: str, position: int, end: int, fault: Callable[[str], None]
-) -> Iterator[np.ndarray]:
-    """Blocks (n, channels) float32 from `position` to `end`, fewer where the content ends early.
-
-    A block is only valid until the next one.
-    """
-    buffer = np.empty((max(1, BLOCK_VALUES // file.channels), file.channels), np.float32)
-    while position < end:
-        try:
-            block = file.read(out=buffer[: end - position], always_2d=True)
-        except (Damaged, soundfile.SoundFileError):
-            # The block was lost with the error, so "about".
-            fault(
-                f"{label} is damaged or truncated: it cannot be decoded beyond about "
-                f"{position / file.samplerate:.1f} s of {file.frames / file.samplerate:.1f} s."
-            )
-            return
-        if not len(block):
-            return
+def _outline(file: AnyFile, n_frames: int, n_most: int) -> np.ndarray:
+    """The outline (n, 2) of the first `n_frames`."""
+    position = 0
+    starts = np.linspace(0, n_frames, min(n_most, n_frames), False).astype(np.int64)
+    ends = np.zeros((len(starts), 2), np.float32)
+    for block in file.blocks():
+        mono = _mono(block)[: max(0, n_frames - position)]
+        first = int(np.searchsorted(starts, position, "right")) - 1
+        last = int(np.searchsorted(starts, position + len(mono)))
+        if len(mono):
+            inside = np.maximum(starts[first:last] - position, 0)
+            low, high = ends[first:last].T
+            np.minimum(low, np.minimum.reduceat(mono, inside), out=low)
+            np.maximum(high, np.maximum.reduceat(mono, inside), out=high)
         position += len(block)
-        yield block
+    return ends
 
 
 def _mono(block: np.ndarray) -> np.ndarray:
     """The mean (n,) of the channels of a block (n, channels)."""
     mono = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):  # five times faster than mean(axis=1)
-        mono += block[:, channel]
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused later
+        for channel in range(1, block.shape[1]):  # five times faster than mean(axis=1)
+            mono += block[:, channel]
     mono /= block.shape[1]
     return mono
 
 
-def _excerpt(
-    label: str, n_frames: int, rate_hz: int, middle_s: float | None, start_s: float | None
-) -> tuple[int, int]:
-    """First frame and number of frames of the excerpt."""
-    length = n_frames if middle_s is None else min(n_frames, round(middle_s * rate_hz))
-    if start_s is None:
-        return (n_frames - length) // 2, length
-    first = round(start_s * rate_hz)
-    if not 0 <= first < n_frames:
-        raise AudioError(
-            f"{label} lasts {n_frames / rate_hz:.1f} s; an excerpt cannot begin at {start_s:g} s."
-        )
-    return first, min(length, n_frames - first)
-
-
-def _check_length(
-    file: SoundFile,
-    label: str,
-    announced: float,
-    least_s: float,
-    most_s: float | None,
-    fault: Callable[[str], None],
-) -> None:
-    rate_hz = file.samplerate
-    seconds = file.frames / rate_hz
-    if announced > file.frames + TOLERANCE_S * rate_hz:
-        fault(_truncated(label, seconds, announced / rate_hz))
-    if seconds < least_s:
-        raise AudioError(_too_short(label, seconds, least_s))
-    if most_s is not None and seconds > most_s:
-        limit = int(most_s * rate_hz)
-        n_read = 0
-        if file.format not in _SEEKS - {"FLAC"}:  # a compressed file's count is only a claim
-            n_read = sum(len(block) for block in _blocks(file, label, 0, limit, fault))
-            if n_read < limit - TOLERANCE_S * rate_hz:
-                raise AudioError(_truncated(label, n_read / rate_hz, seconds))
-        raise AudioError(
-            f"{label} lasts {_spoken(seconds)}; at most {_spoken(most_s)} are accepted."
-        )
-
-
-def _check_end(file: SoundFile, label: str) -> None:
-    """Refuses a file whose last frame, by its own count, cannot be read."""
-    with contextlib.suppress(soundfile.SoundFileError):
-        file.seek(file.frames - 1)
-        if len(file.read(out=np.empty((1, file.channels), np.float32), always_2d=True)):
-            return
-    seconds = file.frames / file.samplerate
-    raise AudioError(
-        f"{label} is truncated or its header is wrong: it announces {_spoken(seconds)} of audio, "
-        "but its end cannot be read."
-    )
-
-
-def _too_short(label: str, seconds: float, least_s: float) -> str:
-    return f"{label} lasts {seconds:.2f} s; at least {least_s:g} s are needed."
-
-
-def _fit_length(wave: np.ndarray, n: int) -> np.ndarray:
+def _fit_length(wave: bytearray, n: int) -> np.ndarray:
     """Exactly n samples, cut to [-1, 1]: a resampler's count may be off by a rounding."""
-    if len(wave) < n:
-        wave = np.concatenate([wave, np.zeros(n - len(wave), np.float32)])
-    return np.clip(wave[:n], -1.0, 1.0, out=wave[:n])
+    samples = np.frombuffer(wave, np.float32)
+    if len(samples) < n:
+        samples = np.concatenate([samples, np.zeros(n - len(samples), np.float32)])
+    return np.clip(samples[:n], -1.0, 1.0, out=samples[:n])
 
 
-def _truncated(label: str, found_s: float, announced_s: float) -> str:
+def _fault(file: AnyFile, label: str, n_frames: int) -> str:
+    """What is wrong with a file of which `n_frames` were decoded, as a sentence; empty if nothing
+    is."""
+    rate_hz = file.samplerate
+    held = _spoken(n_frames / rate_hz)
+    if file.announced - n_frames > max(MISSING * file.announced, TOLERANCE_S * rate_hz):
+        announced = _spoken(file.announced / rate_hz)
+        return (
+            f"{label} is truncated or its header is wrong: it announces {announced} of audio but "
+            f"holds {held}."
+        )
+    if file.lost_s > max(MISSING * n_frames / rate_hz, TOLERANCE_S / 2):  # a packet is none
+        return f"{label} is damaged: {_spoken(file.lost_s)} between its {held} cannot be decoded."
     return (
-        f"{label} is truncated or its header is wrong: it announces {_spoken(announced_s)} of "
-        f"audio but holds {_spoken(found_s)}."
+        f"{label} is truncated: it stops in the middle of a packet, after {held}."
+        if file.is_cut
+        else ""
     )
+
+
+def _refuse(fault: str) -> None:
+    if fault:
+        raise AudioError(fault)
+
+
+def _video_note(file: AnyFile, label: str) -> str:
+    return f"{label} is a video; its sound was taken." if file.has_video else ""
+
+
+@contextlib.contextmanager
+def _ending(label: str) -> Iterator[None]:
+    """A reader that cannot go on, though no other can, as an error for people."""
+    try:
+        yield
+    except Damaged as error:
+        raise AudioError(f"{label} is damaged: it cannot be decoded to its end.") from error
 
 
 def _spoken(seconds: float) -> str:

@@ -36,7 +36,7 @@ from genrecore.store.files import (
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
-_FORMAT = 1  # raised when what is stored changes
+_FORMAT = 2  # raised when what is stored changes
 FULL_SCALE = 32768.0
 """Samples of the corpus are int16: full scale is 1."""
 

@@ -259,7 +259,7 @@ def _signals_ask_to_stop(run: Run) -> Iterator[None]:
 def environment(hardware: Hardware) -> dict[str, Any]:
     """What a run ran on: device, precision with its reason, threads, versions."""
     packages = ("genrecore", "torch", "torchvision", "torchaudio", "numpy", "scikit-learn",
-                "skops", "soundfile", "soxr")  # fmt: skip
+                "skops", "av", "soundfile", "soxr")  # fmt: skip
     versions = {"python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

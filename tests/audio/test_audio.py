@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from genrecore.audio.containers import Prefixed
 from genrecore.audio.decode import decode, digest, inspect, outline, stream, to_wav_bytes
 from genrecore.errors import AudioError
 
@@ -115,13 +114,6 @@ def test_an_mp3_that_counts_no_frames_is_decoded_to_its_end(tmp_path: Path) -> N
     np.testing.assert_array_equal(decode(tagged, RATE_HZ).wave, decoded.wave)
 
 
-def test_a_prefixed_file_reads_like_the_joined_bytes() -> None:
-    file = Prefixed(b"abc", io.BytesIO(b"..defgh"), 2)
-    assert file.read() == b"abcdefgh"
-    file.seek(-6, os.SEEK_END)
-    assert (file.read(3), file.tell()) == (b"cde", 5)
-
-
 @pytest.mark.parametrize("extension", ["wav", "flac", "au", "aiff", "ogg", "mp3"])
 @pytest.mark.parametrize("middle_s", [None, 1.0])
 def test_half_a_file_is_called_truncated(
@@ -137,7 +129,7 @@ def test_half_a_file_is_called_truncated(
 def forged_wav(tmp_path: Path) -> bytes:
     content = bytearray(write(tmp_path / "x.wav", tone()).read_bytes())
     at = content.index(b"data")
-    content[at + 4 : at + 8] = struct.pack("<I", 0xFFFF_FFF0)
+    content[at + 4 : at + 8] = struct.pack("<I", 0x7FF0_0000)  # from 7fff0000: "not known"
     return bytes(content)
 
 
@@ -151,7 +143,7 @@ def forged_flac(tmp_path: Path) -> bytes:
 def forged_aiff(tmp_path: Path) -> bytes:
     content = bytearray(write(tmp_path / "x.aiff", tone()).read_bytes())
     at = content.index(b"COMM")
-    content[at + 10 : at + 14] = b"\xff\xff\xff\xf0"
+    content[at + 10 : at + 14] = b"\x7f\xf0\xff\xf0"
     return bytes(content)
 
 
@@ -211,7 +203,7 @@ BAD = {
     ),
     "noise": (np.random.default_rng(7).bytes(9999), "not an audio file"),
     "header alone": (b"RIFF\x24\x00\x00\x00WAVE", "cannot be read"),
-    "no samples": (wav_bytes(np.zeros((0, 1))), "contains no audio"),
+    "no samples": (wav_bytes(np.zeros((0, 1))), "cannot be read: it is empty, damaged or"),
     "tag alone": (b"ID3\x04\x00\x00\x00\x00\x00\x05hello", "cannot be read"),
     "silence": (wav_bytes(np.zeros((RATE_HZ * 2, 2))), "is silent: nothing in it is louder"),
     "opposite channels": (wav_bytes(tone() * [1, -1]), "channels cancel each other out"),
@@ -219,10 +211,13 @@ BAD = {
     "not a number": (spoilt(np.nan), "not numbers"),
     "infinity": (spoilt(np.inf), "not numbers"),
     "integers as floats": (spoilt(30_000.0), r"samples up to 30000; expected -1 to 1"),
-    "mp4": (b"\x00\x00\x00\x18ftypisom" + bytes(999), "begins like M4A audio but cannot be"),
-    "m4a": (b"\x00\x00\x00\x18ftypM4A " + bytes(999), "is damaged .*expected wav, mp3, ogg"),
-    "mov": (b"\x00\x00\x00\x18moov" + bytes(999), "a QuickTime video"),
-    "mkv": (b"\x1a\x45\xdf\xa3" + bytes(999), "a Matroska or WebM video"),
+    "mp4": (b"\x00\x00\x00\x18ftypisom" + bytes(999), "begins like MP4 audio but cannot be"),
+    "m4a": (b"\x00\x00\x00\x18ftypM4A " + bytes(999), "damaged .*expected wav, mp3, ogg"),
+    "mov": (b"\x00\x00\x00\x18moov" + bytes(999), "a file of the kind MP4 without sound"),
+    "mkv": (b"\x1a\x45\xdf\xa3" + bytes(999), "begins like Matroska audio but cannot be read"),
+    "midi": (b"MThd" + bytes(999), "is a MIDI file"),
+    "zip": (b"PK\x03\x04" + bytes(range(256)) * 9, "looks like an archive"),
+    "playlist": (b"#EXTM3U\n#EXTINF:9,a\nhttp://127.0.0.1/a.mp3\n", "like a playlist"),
     "avi": (b"RIFF\x00\x00\x00\x00AVI LIST" + bytes(999), "an AVI video"),
     "aac": (b"\xff\xf1\x50\x80" + bytes(999), "is not an audio file"),
     "old aac": (b"ADIF" + bytes(999), "is AAC audio in a form .*ADIF.*convert it to wav"),
@@ -255,7 +250,7 @@ def test_an_mp3_with_garbage_in_the_middle_is_called_damaged(tmp_path: Path) -> 
             decode(content_now, RATE_HZ)
 
 
-@pytest.mark.parametrize("extension", ["wav", "au", "aiff", "mp3"])
+@pytest.mark.parametrize("extension", ["wav", "flac", "au", "aiff", "mp3"])
 @pytest.mark.parametrize("middle_s", [None, 1.0])
 def test_of_half_a_file_what_is_there_can_be_taken_with_a_warning(
     tmp_path: Path, extension: str, middle_s: float | None
@@ -304,7 +299,7 @@ def test_a_stream_of_a_damaged_file_ends_with_a_warning_or_an_error(tmp_path: Pa
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3"])
 def test_a_file_longer_than_allowed_is_refused(tmp_path: Path, extension: str) -> None:
     path = write(tmp_path / f"a.{extension}", noise(5.0), 44_100)
-    with pytest.raises(AudioError, match=r"lasts 5\.0 s; at most 3\.0 s are accepted"):
+    with pytest.raises(AudioError, match=r"lasts [35]\.\d s or more; at most 3\.0 s are"):
         decode(path, RATE_HZ, most_s=3.0, middle_s=1.0)
 
 
@@ -363,8 +358,8 @@ def test_a_real_mp3_decodes_to_what_soundfile_reads(real_data: Path) -> None:
     path = real_data / "fma_small/000/000002.mp3"
     whole, rate_hz = soundfile.read(path, dtype="float32")
     decoded = decode(path, rate_hz)
-    # 1e-6: channels are averaged in another order
-    np.testing.assert_allclose(decoded.wave, np.clip(whole.mean(axis=1), -1, 1), atol=1e-6)
+    # A tenth of a step of 16 bits: two decoders round differently.
+    np.testing.assert_allclose(decoded.wave, np.clip(whole.mean(axis=1), -1, 1), atol=3e-6)
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])

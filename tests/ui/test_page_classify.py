@@ -177,7 +177,9 @@ def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(runs: dict[st
     sentences = [str(error.value).replace("\\", "") for error in app.error]
     assert len(sentences) == 1
     assert "noise.wav is not an audio file" in sentences[0]
-    assert "good.wav" in app.dataframe[0].value["Clip"].tolist()
+    table = next(frame.value for frame in app.dataframe if "Clip" in frame.value)
+    assert table["Clip"].tolist() == ["half.wav", "good.wav"]
+    assert table["Damage"].notna().tolist() == [True, False]
     assert players(app)[0]["name"] == "half.wav"  # what is there of it
     (warning,) = [str(box.value) for box in app.warning if "half" in str(box.value)]
     assert "is truncated" in warning

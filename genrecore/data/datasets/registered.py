@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import soundfile
 
+from genrecore.audio import decode
 from genrecore.config.registry import Registry
 from genrecore.data import clips, genres
 from genrecore.data.download import Archive
 from genrecore.data.parallel import in_order
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import AudioError, GenrecoreError, UsageError
 from genrecore.store import allowed
 from genrecore.store.allowed import expanded
 from genrecore.store.progress import Phase, Report, silent
@@ -141,8 +140,8 @@ def durations_s(paths: Sequence[Path | str], report: Report) -> list[float]:
 
     def duration_s(path: Path | str) -> float:
         try:
-            return float(soundfile.info(os.fspath(path)).duration)
-        except (soundfile.LibsndfileError, OSError, UnicodeError):
+            return decode.inspect(path).duration_s
+        except AudioError:
             return float("nan")
 
     return list(in_order(duration_s, paths, report, Phase.READING_HEADERS))

@@ -189,7 +189,7 @@ def outline(clip: InputClip) -> np.ndarray | None:
     """The outline of a whole recording, as of `decode.outline`; None where not all of it can be
     read."""
     try:
-        return decode.outline(clip.path, _STRETCHES, clip.name)
+        return decode.outline(clip.path, _STRETCHES, clip.name, accept_damaged=True)
     except GenrecoreError:
         return None
 

@@ -1,0 +1,199 @@
+"""Files that real programs write, and contents that none should: what becomes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_audio import RATE_HZ, noise, tone
+from test_audio_aac import encode
+
+from genrecore.audio.decode import decode, inspect, outline, stream
+from genrecore.errors import AudioError
+
+SECONDS = {
+    "WAV_NMS_ADPCM_32.wav": 13.8,
+    "mp3_two_joined_by_cat.mp3": 9.1,
+    "ogg_chained_vorbis.ogg": 9.0,
+}
+
+
+def odd_files(real_data: Path) -> list[Path]:
+    return sorted((real_data / "odd_audio").iterdir())
+
+
+def test_every_odd_file_is_read_to_its_end(real_data: Path, capfd: Any) -> None:
+    for path in odd_files(real_data):
+        for source in (path, path.read_bytes()):
+            decoded = decode(source, RATE_HZ, name=path.name)
+            expected_s = SECONDS.get(path.name, 5.0)
+            # Coders put up to 0.1 s before and behind where the file does not say how much.
+            assert decoded.duration_s == pytest.approx(expected_s, abs=0.1), path.name
+            assert decoded.warning == ""
+            level = 20 * np.log10(np.sqrt((decoded.wave**2).mean()))
+            assert level == pytest.approx(-19.6, abs=0.8), path.name  # GSM is the quietest
+            middle = decode(source, RATE_HZ, middle_s=2.0, name=path.name)
+            assert middle.start_s == pytest.approx((decoded.duration_s - 2) / 2, abs=0.11)
+            with stream(source, RATE_HZ) as opened:
+                np.testing.assert_array_equal(np.concatenate([*opened.blocks()]), decoded.wave)
+            assert outline(source, 50).shape == (50, 2)
+            assert inspect(source).duration_s > 0
+    assert capfd.readouterr() == ("", "")  # no decoder says anything by itself
+
+
+# ---- what is no sound, called by its name; and what could lead elsewhere
+
+
+@pytest.mark.parametrize("ending", ["mp3", "wav", "m3u8", "sdp", "ogg"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{path}\n#EXT-X-ENDLIST\n",
+        b"ffconcat version 1.0\nfile '{path}'\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n",
+        b"file '{path}'\n",
+        b"<?xml version='1.0'?><MPD><BaseURL>file://{path}</BaseURL></MPD>",
+    ],
+    ids=["hls", "concat", "sdp", "list", "dash"],
+)
+def test_a_file_leads_to_no_other(tmp_path: Path, content: bytes, ending: str) -> None:
+    secret = tmp_path / "secret.wav"
+    soundfile.write(secret, tone(), RATE_HZ)
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(content.replace(b"{path}", os.fsencode(secret)))
+    with pytest.raises(AudioError, match=r"is not an audio file: .* like (text|a pl)"):
+        decode(path, RATE_HZ)
+
+
+def test_an_mp4_whose_sound_lies_in_another_file_is_refused(tmp_path: Path) -> None:
+    content = bytearray(encode(tone(2.0, 44_100, 2), 44_100))
+    at = content.index(b"dref")
+    assert content[at + 16 : at + 20] == b"url "
+    content[at + 20 : at + 24] = bytes(4)  # not in this file, then
+    path = tmp_path / "a.m4a"
+    path.write_bytes(content)
+    try:
+        wave = decode(path, RATE_HZ).wave
+    except AudioError:
+        return
+    expected = decode(encode(tone(2.0, 44_100, 2), 44_100), RATE_HZ).wave
+    np.testing.assert_array_equal(wave, expected)  # its own samples, nobody else's
+
+
+def test_protected_sound_is_called_protected() -> None:
+    content = encode(tone(2.0, 44_100, 2), 44_100).replace(b"mp4a", b"drms")
+    with pytest.raises(AudioError, match=r"^a\.m4p is protected against copying"):
+        decode(content, RATE_HZ, name="a.m4p")
+
+
+# ---- forged, cut and mixed contents
+
+
+_BY_SOUNDFILE = (
+    ("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "GSM610"), ("AIFF", "PCM_24"), ("AU", "ULAW"),
+    ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("W64", "PCM_16"),
+    ("CAF", "ALAC_16"), ("VOC", "PCM_16"), ("RF64", "PCM_16"),
+)  # fmt: skip
+_BY_FFMPEG = (
+    ("ipod", "aac"), ("ipod", "alac"), ("adts", "aac"), ("matroska", "flac"), ("webm", "libopus"),
+    ("ac3", "ac3"), ("eac3", "eac3"),
+)  # fmt: skip
+
+
+@cache
+def contents() -> list[bytes]:
+    """A short file of each kind that can be written here, and every odd file."""
+    made = []
+    wave = noise(1.3)
+    for kind, subtype in _BY_SOUNDFILE:
+        file = io.BytesIO()
+        mono = wave[:, :1] if subtype == "GSM610" else wave
+        rate_hz = 48_000 if subtype == "OPUS" else 44_100
+        soundfile.write(file, mono, rate_hz, subtype, format=kind)
+        made.append(file.getvalue())
+    for kind, codec in _BY_FFMPEG:
+        made.append(encode(wave, 48_000, kind, codec))
+    folder = os.environ.get("GENRECORE_TEST_DATA")
+    if folder and Path(folder, "odd_audio").is_dir():
+        made += [path.read_bytes() for path in sorted(Path(folder, "odd_audio").iterdir())]
+    return made
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A content with bytes changed, numbers forged, parts cut out, repeated or of another file."""
+    content = bytearray(draw(st.sampled_from(range(len(contents()))).map(contents().__getitem__)))
+    for _ in range(draw(st.integers(1, 4))):
+        # Half of the time among the first bytes, where the headers are.
+        most = min(len(content), draw(st.sampled_from([64, 600, len(content)])))
+        at = draw(st.integers(0, max(0, most - 1)))
+        what = draw(st.sampled_from(["flip", "number", "cut", "drop", "repeat", "splice", "junk"]))
+        if what == "flip":
+            content[at : at + 1] = bytes([draw(st.integers(0, 255))])
+        elif what == "number":
+            number = draw(st.sampled_from([0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 16, 2**32 - 1]))
+            content[at : at + 4] = struct.pack(draw(st.sampled_from(["<I", ">I"])), number)
+        elif what == "cut":
+            del content[max(1, at) :]
+        elif what == "drop":
+            del content[at : at + draw(st.integers(1, 5000))]
+        elif what == "repeat":
+            content[at:at] = content[at : at + draw(st.integers(1, 5000))]
+        elif what == "splice":
+            other = contents()[draw(st.integers(0, len(contents()) - 1))]
+            content[at:] = other[draw(st.integers(0, len(other) - 1)) :]
+        else:
+            content[at:at] = np.random.default_rng(at).bytes(draw(st.integers(1, 5000)))
+    return bytes(content)
+
+
+def read_in_every_way(content: bytes) -> None:
+    """Whatever it is: a result or an error for people, soon, and without much memory."""
+    process, began = psutil.Process(), time.perf_counter()
+    before = process.memory_info().rss
+    ways: list[Callable[[], Any]] = [
+        lambda: decode(content, RATE_HZ),
+        lambda: decode(content, RATE_HZ, middle_s=1.0, accept_damaged=True, least_s=0.0),
+        lambda: inspect(content),
+        lambda: outline(content, 100, accept_damaged=True),
+    ]
+    for way in ways:
+        with contextlib.suppress(AudioError):
+            way()
+    with (
+        contextlib.suppress(AudioError),
+        stream(content, RATE_HZ, accept_damaged=True) as opened,
+    ):
+        for block in opened.blocks():
+            assert np.isfinite(block).all()
+    assert process.memory_info().rss - before < 150e6  # bytes: decoders' tables and a few blocks
+    assert time.perf_counter() - began < 20  # seconds, of a loaded machine
+
+
+QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@given(damaged())
+@settings(max_examples=60, derandomize=True, **QUIET)
+def test_no_content_ends_in_anything_but_an_error_for_people(content: bytes) -> None:
+    read_in_every_way(content)
+
+
+@pytest.mark.long
+@given(damaged())
+@settings(max_examples=5000, **QUIET)
+def test_no_content_ends_in_anything_but_an_error_for_people_widely(content: bytes) -> None:
+    read_in_every_way(content)
