@@ -36,7 +36,7 @@ _SOURCES = {
     "folder": "A folder",
     "microphone": "Microphone",
     "dataset": "A clip of a dataset",
-    LIBRARY: "A library on this machine",
+    LIBRARY: "Library",
 }
 
 

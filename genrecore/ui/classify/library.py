@@ -80,7 +80,7 @@ def show_library(runs: Sequence[Run], precision: float | None = None) -> list[In
                 st.rerun()
     watch(arguments)
     command(["genrecore", *arguments[:2], "--out", "genres.csv", *arguments[4:]])
-    return _show_results(folder, out, runs) if begun else []
+    return _show_results(folder, out, runs, is_working(arguments)) if begun else []
 
 
 def _folder(written: str) -> Path:
@@ -106,7 +106,9 @@ def _table(out: Path) -> pd.DataFrame:
     return library.table(out)
 
 
-def _show_results(folder: Path, out: Path, runs: Sequence[Run]) -> list[InputClip]:
+def _show_results(
+    folder: Path, out: Path, runs: Sequence[Run], is_growing: bool
+) -> list[InputClip]:
     table = _table(out)
     if table.empty:
         return []
@@ -124,7 +126,7 @@ def _show_results(folder: Path, out: Path, runs: Sequence[Run]) -> list[InputCli
         rows = table[failed]
     elif which != _ALL:
         rows = table[answers == which.removeprefix(_GENRE)]
-    _downloads(folder, out, table)
+    _downloads(folder, out, table, is_growing)
     errors = rows["error"].where(rows["error"] != "")  # an empty column is not shown
     rows = rows.assign(clip_id=rows["path"], path=_below(folder, rows["path"]), error=errors)
     special = {
@@ -140,7 +142,7 @@ def _show_results(folder: Path, out: Path, runs: Sequence[Run]) -> list[InputCli
     if len(runs) > 1:
         names[-2:-2] = [f"genre_{run.run_id}" for run in runs]
     path = pick(rows, f"library_{which}", names, special)
-    if chosen("clip") != path or which == _FAILED:
+    if path in set(table.loc[failed, "path"]):  # the table says why
         return []
     return [InputClip(f"{path}|{changed(Path(path))}", os.path.basename(path), Path(path))]
 
@@ -151,7 +153,7 @@ def _below(folder: Path, paths: pd.Series) -> list[str]:
     return [str(path).removeprefix(top) for path in paths]
 
 
-def _downloads(folder: Path, out: Path, table: pd.DataFrame) -> None:
+def _downloads(folder: Path, out: Path, table: pd.DataFrame, is_growing: bool) -> None:
     name = folder.name or "library"
 
     def parquet() -> bytes:
@@ -174,7 +176,8 @@ def _downloads(folder: Path, out: Path, table: pd.DataFrame) -> None:
         "Playlists": (f"{name}-playlists.zip", lists),
     }
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"{plural(len(table), 'file')} so far", width="content")
+        so_far = " so far" if is_growing else ""
+        st.caption(f"{plural(len(table), 'file')}{so_far}", width="content")
         for label, (file, content) in files.items():
             st.download_button(
                 label, content, file, key=f"library_{label}", icon=":material/download:",

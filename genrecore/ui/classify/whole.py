@@ -116,7 +116,8 @@ def _whole(classified: ClassifiedClip) -> EnsemblePrediction | None:
     part_s = len(longest.wave) / longest.sample_rate_hz
     seconds = sum(prediction.seconds for prediction in classified.result.predictions)
     expected_s = seconds * longest.duration_s / part_s
-    if expected_s > _AT_ONCE_S and not st.button(
+    place = st.empty()
+    if expected_s > _AT_ONCE_S and not place.button(
         "Classify all of it",
         type="primary",
         icon=":material/timeline:",
@@ -124,7 +125,7 @@ def _whole(classified: ClassifiedClip) -> EnsemblePrediction | None:
         help=f"It takes about {words.seconds(expected_s)} or longer.",
     ):
         return None
-    bar = st.progress(0.0, "Classifying all of it …")
+    bar = place.progress(0.0, "Classifying all of it …")
 
     def report(phase: str, done: int, total: int) -> None:
         share = min(1.0, done / max(1, total))
@@ -132,7 +133,7 @@ def _whole(classified: ClassifiedClip) -> EnsemblePrediction | None:
 
     clip = classified.clip
     result = classified.opened.ensemble.classify_whole(clip.path, clip.name, report=report)
-    bar.empty()
+    place.empty()
     while len(kept) >= _MOST_KEPT:
         kept.pop(next(iter(kept)))
     kept[key] = result
