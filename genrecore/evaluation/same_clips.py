@@ -93,9 +93,10 @@ def _alike(runs: Sequence[Run]) -> list[int]:
     """For each run the index of the first with which it has clips in common, or its own."""
     readable = dict(each_readable(runs, _clips_of))
     same = same_clips(readable)
-    ids = [
-        set(same.named(readable[run], run)["clip_id"]) if run in readable else set() for run in runs
-    ]
+    ids: list[set[str]] = []
+    for run in runs:
+        names = same.names.get(run.run_id, {})
+        ids.append({names.get(clip.name, clip.name) for clip in readable.get(run, ())})
     return [
         next(k for k in range(n + 1) if k == n or not ids[k].isdisjoint(own))
         for n, own in enumerate(ids)
@@ -130,19 +131,20 @@ class _Known:
         self.undigested: dict[str, None] = {}  # titles of runs without digests
         self.forms: set[str] = set()  # media whose clips are known by name alone
         self.by_name = False
-        self.last: tuple[str, pd.DataFrame, dict[str, str]] | None = None
+        self.last: tuple[str, list[_Clip], dict[str, str]] | None = None
 
     def add(self, run: Run) -> dict[str, str]:
         """Takes a run's clips in; returns the common names of those that have another one."""
-        dataset, table = run.facts.dataset, _clips_of(run)
-        has_digests = bool((table["content"] + table["decoded"] != "").all())
+        dataset, clips = run.facts.dataset, _clips_of(run)
+        has_digests = all(clip.content or clip.decoded for clip in clips)
         if not has_digests:
             self.undigested[run.title] = None
-        if self.last and self.last[0] == dataset and self.last[1].equals(table):
-            self.several.update(table["clip_id"])
+        if self.last and self.last[:2] == (dataset, clips):
+            self.several.update(clip.name for clip in clips)
             self.by_name |= not has_digests
             return self.last[2]
-        clips = [_Clip(*row) for row in table.itertuples(index=False, name=None)]
+        self.last = dataset, clips, {}
+        clips = sorted(clips)
         common: dict[str, str] = {}
         taken: set[str] = set()
         for choose in (self._by_digest_and_name, self._by_digest, self._by_name):
@@ -153,7 +155,7 @@ class _Known:
         for clip in clips:
             self._take_in(clip, common[clip.name], dataset)
         names = {name: other for name, other in common.items() if name != other}
-        self.last = dataset, table, names
+        self.last = *self.last[:2], names
         return names
 
     def _by_digest_and_name(self, clip: _Clip, dataset: str, taken: set[str]) -> str:
@@ -227,16 +229,14 @@ class _Known:
             )
 
 
-def _clips_of(run: Run) -> pd.DataFrame:
-    """`clip_id, medium, content, decoded` of a run's clips, texts; empty where they are unknown."""
-    table = run.clips if run.clips is not None else run.predictions
+def _clips_of(run: Run) -> list[_Clip]:
+    """A run's clips; none where they are not known."""
+    table = run.clips
     if table is None:
-        return pd.DataFrame({name: [] for name in _COLUMNS}, dtype=object)
-    clips = table.drop_duplicates("clip_id").sort_values("clip_id", ignore_index=True)
-    unknown = pd.Series("", clips.index)
-    columns = {
-        name: clips.get(name, unknown).astype("string").fillna("").astype(object)
-        for name in _COLUMNS
-    }
-    columns["medium"] = columns["medium"].replace("", "audio")
-    return pd.DataFrame(columns)
+        if run.predictions is None:
+            return []
+        table = run.predictions.drop_duplicates("clip_id")
+    unknown = pd.Series(None, table.index, dtype=object)
+    usual = {"medium": "audio"}
+    columns = [table.get(name, unknown).fillna(usual.get(name, "")).tolist() for name in _COLUMNS]
+    return [_Clip(*row) for row in zip(*columns, strict=True)]
