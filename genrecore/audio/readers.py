@@ -550,9 +550,9 @@ class FFmpegFile:
                 n_lost += frame is not None  # what cannot be decoded at the beginning is no loss
                 n_failures = 0 if self._view.tell() != position else n_failures + 1
                 position = self._view.tell()
-        self.is_cut = n_lost > 0
+        self.is_cut = n_lost > 0 or self._view.has_failed
         if self._kind.name == "Ogg":
-            self.is_cut = _ends_in_a_page(self._raw, self._size)
+            self.is_cut |= _ends_in_a_page(self._raw, self._size)
 
     def _announced_s(self, sound: Any) -> float:
         """How long its header says that it is; 0 where it does not."""
@@ -708,6 +708,7 @@ class _View:
 
     def __init__(self, raw: IO[bytes], start: int) -> None:
         self._raw, self._start, self._position = raw, start, 0
+        self.has_failed = False  # what is raised here, libraries print
 
     def tell(self) -> int:
         return self._position
@@ -719,7 +720,11 @@ class _View:
         return self._position
 
     def read(self, n: int = -1) -> bytes:
-        data = _at(self._raw, self._start + self._position, n)
+        data = b""
+        try:
+            data = _at(self._raw, self._start + self._position, n)
+        except OSError:
+            self.has_failed = True
         self._position += len(data)
         return data
 

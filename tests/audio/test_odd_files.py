@@ -197,3 +197,70 @@ def test_no_content_ends_in_anything_but_an_error_for_people(content: bytes) -> 
 @settings(max_examples=5000, **QUIET)
 def test_no_content_ends_in_anything_but_an_error_for_people_widely(content: bytes) -> None:
     read_in_every_way(content)
+
+
+# ---- files that change while they are read
+
+
+class _Changing(io.BytesIO):
+    """A file that is cut to a third, or grows by as much, after the first reads."""
+
+    def __init__(self, content: bytes, grows: bool) -> None:
+        super().__init__(content)
+        self._reads, self._grows = 0, grows
+
+    def read(self, n: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads == 6:
+            place, content = self.tell(), self.getvalue()
+            if self._grows:
+                self.seek(0, os.SEEK_END)
+                self.write(content[len(content) // 2 :])
+            else:
+                self.truncate(len(content) // 3)
+            self.seek(place)
+        return super().read(n)
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_file_that_grows_or_shrinks_is_read_or_refused_in_a_sentence(grows: bool) -> None:
+    for content in contents():
+        for accept_damaged in (True, False):
+            with contextlib.suppress(AudioError):
+                decode(_Changing(content, grows), RATE_HZ, accept_damaged=accept_damaged)
+            with (
+                contextlib.suppress(AudioError),
+                stream(_Changing(content, grows), RATE_HZ, accept_damaged=accept_damaged) as file,
+            ):
+                list(file.blocks())
+
+
+def test_a_wav_that_shrinks_while_it_is_streamed_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(20.0), 44_100)
+    with stream(path, RATE_HZ) as opened:
+        blocks = opened.blocks()
+        next(blocks)
+        os.truncate(path, path.stat().st_size // 3)
+        with pytest.raises(AudioError, match=r"^a\.wav is damaged: it cannot be decoded"):
+            list(blocks)
+
+
+class _Broken(io.BytesIO):
+    def read(self, n: int | None = -1, /) -> bytes:
+        if self.tell() > 60_000:
+            raise OSError(5, "Input/output error")
+        return super().read(n)
+
+
+def test_a_disk_that_fails_while_it_is_read_is_said_in_a_sentence(capfd: Any) -> None:
+    for content in contents():
+        for way in (decode, lambda source, rate_hz: list(_blocks(source, rate_hz))):
+            with contextlib.suppress(AudioError):
+                way(_Broken(content), RATE_HZ)
+    assert capfd.readouterr().err == ""
+
+
+def _blocks(source: Any, rate_hz: int) -> Any:
+    with stream(source, rate_hz) as opened:
+        yield from opened.blocks()
