@@ -16,9 +16,9 @@ cards.show_headline(choice)
 left, right = ui.pair("card", left=5, right=3)
 with left:
     cards.show_sizes(choice)
+    cards.link_to_training(choice)
 with right:
     cards.show_latency(choice)
-    cards.link_to_training(choice)
 cards.show_published(choice)
 cards.show_layers(choice)
 cards.show_others(choice)

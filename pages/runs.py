@@ -34,7 +34,7 @@ with table.place_of_list(rows, is_folded=run is not None):
 if run is not None:
     ui.opens(run.title)
     show_song(run)
-    run_detail(run)
+    run_detail(run, listing)
 table.live_queue(rows)
 run_bin()
 webhook()

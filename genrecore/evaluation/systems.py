@@ -171,8 +171,13 @@ def _distinguishing(members: Sequence[System]) -> dict[str, str]:
 
 def _settings(system: System) -> dict[str, object]:
     """The settings that define a system, by their dotted fields."""
-    values = configuration.flat(system.config)
-    return {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
+
+    def read() -> dict[str, object]:
+        values = configuration.flat(system.config)
+        return {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
+
+    summary = system.runs[0].summary
+    return read() if summary is None else summary.derived("settings of its system", read)
 
 
 def _short(value: object) -> str:

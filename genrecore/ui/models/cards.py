@@ -157,7 +157,7 @@ def show_sizes(choice: ModelChoice) -> None:
     """The sizes in sentences, and the choices that studies leave open."""
     card = choice.card
     section("In words")
-    st.caption(plain(f"For {card.input.words}; {words.plural(card.input.n_genres, 'genre')}."))
+    st.caption(plain(f"{card.input.words}; {words.plural(card.input.n_genres, 'genre')}."))
     sentences = [*cards.sizes_in_words(card), *card.sees]
     st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
     if card.notes:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import streamlit as st
 
-from genrecore.evaluation.listing import run_rows
 from genrecore.jobs import actions as jobs
 from genrecore.store.about import MOST_NAME, MOST_NOTE
 from genrecore.store.run import Run
 from genrecore.ui.parts.frame import act, plain, work_button
 
 
-def about_run(run: Run) -> None:
-    """The star, to be switched, and a form for name, note and tags."""
+def about_run(run: Run, tags: Set[str]) -> None:
+    """The star, to be switched, and a form for name, note and tags, of which those are proposed
+    that other runs have."""
     about = run.about
     if work_button(
         "★ Starred" if about.starred else "☆ Star",
@@ -39,10 +41,9 @@ def about_run(run: Run) -> None:
             "it has the name made for it.",
         )
         note = st.text_area("Note", about.note, max_chars=MOST_NOTE, key=f"note_{own}")
-        known = {tag for row in run_rows() for tag in row.tags} | set(about.tags)
-        tags = st.multiselect(
+        picked = st.multiselect(
             "Tags",
-            sorted(known),
+            sorted({*tags, *about.tags}),
             about.tags,
             key=f"tags_{own}",
             accept_new_options=True,
@@ -51,7 +52,7 @@ def about_run(run: Run) -> None:
         if work_button(
             "Keep", widget=st.form_submit_button, type="primary", key=f"keep_about_{own}"
         ):
-            act(lambda: jobs.annotate(run, name=name, note=note, tags=tags))
+            act(lambda: jobs.annotate(run, name=name, note=note, tags=picked))
 
 
 def show_about(run: Run) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import streamlit as st
 
 from genrecore import words
+from genrecore.evaluation.listing import Listing
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one, chosen
@@ -41,16 +42,17 @@ _EPOCHS_PER_S = 200  # the charts of many epochs wait longer still
 _COUNTDOWN_TICK_S = 1.0
 
 
-def run_detail(run: Run) -> None:
-    """One run: first what one comes for (a finished run's result, a live one's progress, why it
-    failed), then the chosen view. What changes is drawn anew while it works."""
+def run_detail(run: Run, listing: Listing) -> None:
+    """One run of those listed: first what one comes for (a finished run's result, a live one's
+    progress, why it failed), then the chosen view. What changes is drawn anew while it works."""
     first_stage = _stage(run)
+    tags = {tag for row in listing.rows for tag in row.tags}
 
     def head() -> None:
         fresh = readers.find(run.run_id)
         if fresh is None or _stage(fresh) != first_stage:
             st.rerun()  # the other parts of the page change as well
-        _show_head(fresh)
+        _show_head(fresh, tags)
 
     live(
         head,
@@ -60,7 +62,7 @@ def run_detail(run: Run) -> None:
     failure_card(run)
     is_tested = bool(readers.tested([run]))
     if is_tested:
-        run_score(run)
+        run_score(run, listing.runs)
     ended_at_once = run.state in ("failed", "lost") and readers.history(run).empty
     default = "log" if ended_at_once else ""
     view = choose_one("What to see", _VIEWS, "view", radio=True, default=default, hide_label=True)
@@ -99,11 +101,12 @@ def _stage(run: Run) -> Sequence[object]:
     return run.state, bool(run.environment)
 
 
-def _show_head(run: Run) -> None:
-    """Title, state and what is written about it; progress and actions of a run without result."""
+def _show_head(run: Run, tags: Set[str]) -> None:
+    """Title, state and what is written about it, with the tags that there are; progress and actions
+    of a run without result."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         run_title(run)
-        about_run(run)
+        about_run(run, tags)
         _show_origin(run)
     show_about(run)
     stopping(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,8 +36,9 @@ from genrecore.ui.parts.tables import show_table
 from genrecore.ui.runs.unsure import show_unsure
 
 
-def run_score(run: Run) -> None:
-    """The accuracy of a tested run with its interval, and what one does with such a run."""
+def run_score(run: Run, runs: Sequence[Run]) -> None:
+    """The accuracy of a tested run with its interval, and what one does with such a run, one of
+    these."""
     with sentences():
         row = readers.leaderboard([run]).iloc[0]
         tiles(
@@ -58,7 +60,7 @@ def run_score(run: Run) -> None:
             ],
             "test",
         )
-        next_after(run)
+        next_after(run, runs)
 
 
 def run_result(run: Run) -> None:
@@ -83,11 +85,11 @@ def run_result(run: Run) -> None:
         show_unsure(run)
 
 
-def next_after(run: Run) -> None:
-    """What one does with a tested run."""
+def next_after(run: Run, runs: Sequence[Run]) -> None:
+    """What one does with a tested run, one of these."""
     query = {"run": run.run_id}
     steps = [Step("errors", "Hear its mistakes", ":material/hearing_disabled:", query)]
-    alike = [other for other in readers.all_runs() if other.facts.dataset == run.facts.dataset]
+    alike = [other for other in runs if other.facts.dataset == run.facts.dataset]
     others = [run_id for run_id in readers.proposed(alike) if run_id != run.run_id]
     if others:
         two = {"runs": f"{run.run_id},{others[0]}"}
