@@ -198,7 +198,7 @@ def test_the_service_classifies_whole_recordings_while_it_may(two: list[Run]) ->
 
 
 MEASURE = """
-import sys, threading, time
+import sys
 from pathlib import Path
 from genrecore.inference.loaded import load
 def mib():
@@ -220,14 +220,17 @@ def test_three_hours_take_no_more_memory_than_minutes(
     ending: str, store: Path, tmp_path: Path
 ) -> None:
     run = untrained_run(store)
-    short = write(tmp_path / f"short.{ending}", noise(90.0, 22_050)[:, 0], 22_050)
-    long = tmp_path / f"long.{ending}"
     minute = noise(60.0, 22_050)[:, 0]
-    with soundfile.SoundFile(long, "w", 22_050, 1) as file:
-        for _ in range(180):
-            file.write(minute)
+    short = write(tmp_path / f"short.{ending}", minute, 22_050)
+    long = tmp_path / f"long.{ending}"
+    if ending == "mp3":  # joined, as programs for mixes do: encoding hours takes minutes
+        long.write_bytes(180 * short.read_bytes())
+    else:
+        with soundfile.SoundFile(long, "w", 22_050, 1) as file:
+            for _ in range(180):
+                file.write(minute)
     arguments = [sys.executable, "-c", MEASURE, str(run.folder), str(short), str(long)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=900)
     mib, n_windows = map(float, done.stdout.split())
-    assert n_windows == pytest.approx(10_800, abs=1)
+    assert 10_799 <= n_windows < 10_830  # an encoder fills up the last frame of each part
     assert mib < 300.0
