@@ -14,6 +14,19 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("additions")  # one worker tries them all
 
+# Looks at what is imported before anything else is, and then runs the program of the toys.
+PROGRAM = """
+import importlib, pkgutil, runpy, sys
+import genrecore.training.classifier
+for family in ("augment", "data.datasets", "data.splits", "features", "models"):
+    package = importlib.import_module(f"genrecore.{family}")
+    for module in pkgutil.iter_modules(package.__path__):
+        if f"genrecore.{family}.{module.name}" not in sys.modules:
+            print(family, module.name)
+if "sklearn" in sys.modules:
+    print("scikit-learn, whose import takes long")
+runpy.run_path("tests/toys.py", run_name="__main__")
+"""
 TOYS = ("toy_tones", "toy_halves", "toy_octaves", "toy_flip", "toy_linear")
 
 
@@ -27,7 +40,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
     }
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "toys.py"), str(folder)],
+        [sys.executable, "-c", PROGRAM, str(folder)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -36,7 +49,8 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads((Path(folder) / "facts.json").read_text(encoding="utf-8")))
+    facts = json.loads((Path(folder) / "facts.json").read_text(encoding="utf-8"))
+    return {**facts, "printed": done.stdout}
 
 
 def test_the_command_lists_them(facts: dict[str, Any]) -> None:
@@ -70,24 +84,7 @@ def test_the_page_opens(facts: dict[str, Any]) -> None:
     assert "It was added by one script." in facts["toy_page"]
 
 
-def test_every_file_of_a_family_is_imported_without_a_list_and_not_scikit_learn_with_them() -> None:
-    code = """
-import importlib, pkgutil, sys
-import genrecore.training.classifier
-for family in ("augment", "data.datasets", "data.splits", "features", "models"):
-    package = importlib.import_module(f"genrecore.{family}")
-    for module in pkgutil.iter_modules(package.__path__):
-        if f"genrecore.{family}.{module.name}" not in sys.modules:
-            print(family, module.name)
-if "sklearn" in sys.modules:
-    print("scikit-learn, whose import takes long")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    assert done.stdout == ""
+def test_every_file_of_a_family_is_imported_without_a_list_and_not_scikit_learn_with_them(
+    facts: dict[str, Any],
+) -> None:
+    assert facts["printed"] == ""

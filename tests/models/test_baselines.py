@@ -41,6 +41,11 @@ from genrecore.training.resolve import resolve
 from genrecore.training.weights import load_classifier
 
 NAMES = [name for name in MODELS if MODELS[name].facts.classical]
+# Trees that vote, trees that add up, and no trees; the others wait for the long tests.
+DAILY = {"random_forest", "gradient_boosting", "svm"}
+some = pytest.mark.parametrize(
+    "name", [n if n in DAILY else pytest.param(n, marks=pytest.mark.long) for n in NAMES]
+)
 GENRES = ("blues", "jazz", "metal")
 N_CLIPS = 13
 # Small where they can be: a forest of two portions, boosting that finds anything in few clips.
@@ -132,7 +137,7 @@ def test_a_baseline_fills_the_files_of_a_run(
     assert run.environment["versions"]["scikit-learn"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@some
 def test_the_same_seed_gives_the_same_predictions_whatever_the_threads(
     store: Path, tiny: Tiny, tables: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +149,7 @@ def test_the_same_seed_gives_the_same_predictions_whatever_the_threads(
 
 
 @pytest.mark.parametrize("form", [pytest.param("table_30s", marks=pytest.mark.long), "table_3s"])
-@pytest.mark.parametrize("name", NAMES)
+@some
 def test_what_is_loaded_predicts_exactly_what_was_stored(
     store: Path, tiny: Tiny, tables: Path, name: str, form: str
 ) -> None:

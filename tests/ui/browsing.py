@@ -1,4 +1,4 @@
-"""One server for all browser tests; each file of them begins with an empty store."""
+"""One server for a chain of browser tests; each file of them begins with an empty store."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ from genrecore.store.status import ask_to_stop
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-IN_THE_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.usefixtures("same_folders"),
-]
+_BROWSER = [pytest.mark.browser, pytest.mark.usefixtures("same_folders")]
+# Two chains of about the same length, each with a worker and a server of its own.
+IN_THE_BROWSER = [*_BROWSER, pytest.mark.xdist_group("browser")]
+IN_A_SECOND_BROWSER = [*_BROWSER, pytest.mark.xdist_group("second browser")]
 FLAGS = [
     "--headless",
     "--no-sandbox",

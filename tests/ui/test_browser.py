@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-import soundfile
 from browsing import IN_THE_BROWSER, Dashboard
-from conftest import trained, wait_for, wait_for_epoch
+from conftest import wait_for, wait_for_epoch
 from playwright.sync_api import Locator, Page, expect
 
-from genrecore.config.run import RunConfig, with_values
-from genrecore.inference import loaded as inference
 from genrecore.store import runs
 from genrecore.store.run import Run
-from genrecore.training import lifecycle
-from genrecore.words import percent
 
 pytestmark = IN_THE_BROWSER
 
@@ -38,8 +32,8 @@ POINTS = """() => {
 }"""
 
 
-def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
-    page: Page, dashboard: Dashboard, home: Path, tmp_path: Path
+def test_from_an_empty_store_to_a_run_that_outlives_the_server_and_stops_when_asked(
+    page: Page, dashboard: Dashboard, home: Path
 ) -> None:
     page.goto(dashboard.address)
     expect(page.get_by_role("heading", name="Drop a song here")).to_be_visible()
@@ -49,10 +43,6 @@ def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
     watch_it_learn(page, run)
     outlive_the_server(page, dashboard, run)
     stop_on_the_page(page, run)
-    done = watch_it_end(page, dashboard, with_values(run.config, {"training.epochs": 3}), home)
-    second = trained(with_values(done.config, {"seed": 1}), home / "runs")
-    compare_on_the_page(page, done, second)
-    classify_on_the_page(page, home, tmp_path)
 
 
 def train_with_the_form(page: Page, store: Path) -> Run:
@@ -114,56 +104,6 @@ def stop_on_the_page(page: Page, run: Run) -> None:
     wait_for(lambda: Run(run.folder).state == "stopped", most_s=10)
     assert (run.folder / "resume.pt").exists()
     expect(page.get_by_text("Stopped on request.")).to_be_visible()
-
-
-def watch_it_end(page: Page, dashboard: Dashboard, config: RunConfig, home: Path) -> Run:
-    """Has a run's page open while the run is carried out: its test appears by itself."""
-    run, lock = runs.create_held_run(config, home / "runs")
-    page.goto(f"{dashboard.address}/runs?run={run.run_id}")
-    expect(page.get_by_text(run.title, exact=True)).to_be_visible()
-    expect(page.get_by_text("Test accuracy", exact=True)).to_have_count(0)
-    assert lifecycle.execute(run) == "done"
-    os.close(lock)
-    expect(page.get_by_text("Test accuracy", exact=True)).to_be_visible()
-    page.wait_for_function(f"({POINTS})() === {config.training.epochs}")
-    return Run(run.folder)
-
-
-def compare_on_the_page(page: Page, run: Run, second: Run) -> None:
-    """Opens Compare: the verdict on the two runs, and their confusions side by side."""
-    page.get_by_role("link", name="Compare", exact=True).click()
-    verdict = page.get_by_role("status").filter(has_text=re.compile(r"On \d+ clips"))
-    expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
-    for title in (run.title, second.title):
-        expect(verdict).to_contain_text(title)
-    page.get_by_text("Confusions", exact=True).click()
-    for title in (run.title, second.title):
-        expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
-
-
-def classify_on_the_page(page: Page, home: Path, tmp_path: Path) -> None:
-    """Uploads a wav and an mp3, plays one and reads what the best run makes of both."""
-    clip = sorted((home / "cache" / "datasets").rglob("*.wav"))[0]
-    wave, rate_hz = soundfile.read(clip)
-    uploads = [tmp_path / "first song.wav", tmp_path / "second song.mp3"]
-    for path, part in zip(uploads, (wave, wave[len(wave) // 3 :]), strict=True):
-        soundfile.write(path, part, rate_hz)
-    page.get_by_role("link", name="Classify").click()
-    page.locator("input[type=file]").set_input_files(uploads)
-    heard = inference.load("best")
-    for path in uploads:
-        if path != uploads[0]:
-            click_row(page, uploads.index(path))
-        expected = heard.classify(path)
-        text = f"{expected.genre} with {percent(expected.proba.max())}"
-        expect(prediction_on(page, re.escape(text))).to_be_visible()
-    # Both may be heard as the same genre: the second is there when the player names it.
-    name = f"Player: {uploads[1].name}"
-    player = page.locator(".st-key-player_prediction").get_by_role("group", name=name)
-    audio = player.locator("audio")
-    assert audio.evaluate("audio => audio.paused")
-    player.get_by_role("button", name="Play").click()
-    page.wait_for_function("audio => audio.currentTime > 0.2", arg=audio.element_handle())
 
 
 def click_row(page: Page, n: int) -> None:

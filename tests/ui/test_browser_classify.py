@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from browsing import FLAGS, IN_THE_BROWSER, Dashboard
+from browsing import FLAGS, IN_THE_BROWSER, WINDOW, Dashboard
 from playwright.sync_api import Browser, Locator, Page, expect
 from test_browser import click_row, prediction_on
 
@@ -207,7 +207,7 @@ def microphone(chromium: str, browser: Browser) -> Iterator[Page]:
     more = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     # The same playwright as the other browser's: there is one a thread.
     alone = browser.browser_type.launch(executable_path=chromium, args=[*FLAGS, *more])
-    context = alone.new_context(viewport={"width": 1280, "height": 900})
+    context = alone.new_context(viewport=WINDOW, reduced_motion="reduce")
     yield context.new_page()
     alone.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import IN_THE_BROWSER, Dashboard
+from browsing import IN_A_SECOND_BROWSER, Dashboard
 from conftest import TINY, trained
 from playwright.sync_api import Page, expect
 
@@ -15,7 +15,7 @@ from genrecore.evaluation import embeddings, metrics
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 
-pytestmark = IN_THE_BROWSER
+pytestmark = IN_A_SECOND_BROWSER
 
 # Where a cell of the confusion matrix is on the screen.
 PLACE = """([row, column]) => {

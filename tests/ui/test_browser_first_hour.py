@@ -10,7 +10,7 @@ import soundfile
 from browsing import IN_THE_BROWSER, Dashboard
 from conftest import wait_for
 from playwright.sync_api import Page, expect
-from test_browser import prediction_on
+from test_browser import POINTS, prediction_on
 
 from genrecore.data import datasets
 from genrecore.store import runs
@@ -51,7 +51,7 @@ def test_a_folder_without_artists_is_amber_all_the_way_and_never_a_dead_end(
     for mark in (run, again):
         assert mark.unknown, mark.run_id
         assert not mark.leak
-    compare_hear_and_classify(page, dashboard, run, music)
+    compare_hear_and_classify(page, dashboard, run, again, music)
 
 
 @pytest.mark.long
@@ -72,7 +72,7 @@ def test_gtzan_is_trained_with_the_red_badge_by_the_form_s_defaults(
     assert run.leak
     again = train_once_more(page, dashboard, run, home / "runs")
     assert again.leak
-    compare_hear_and_classify(page, dashboard, run, gtzan / "genres_original")
+    compare_hear_and_classify(page, dashboard, run, again, gtzan / "genres_original")
 
 
 def prepare(page: Page, dashboard: Dashboard, title: str, folder: Path, told: str) -> None:
@@ -104,6 +104,8 @@ def watch_to_the_end(page: Page, run: Run) -> None:
     wait_for(lambda: not Run(run.folder).is_active, most_s=900)
     assert Run(run.folder).state == "done", Run(run.folder).reason
     expect(page.get_by_text("Test accuracy", exact=True).first).to_be_visible()
+    if run.config.model.name == "cnn":
+        page.wait_for_function(f"({POINTS})() === {run.config.training.epochs}")
     no_error(page)
 
 
@@ -118,11 +120,19 @@ def train_once_more(page: Page, dashboard: Dashboard, run: Run, store: Path) -> 
     return again
 
 
-def compare_hear_and_classify(page: Page, dashboard: Dashboard, run: Run, music: Path) -> None:
+def compare_hear_and_classify(
+    page: Page, dashboard: Dashboard, run: Run, again: Run, music: Path
+) -> None:
     """The three ways on from a tested run."""
     page.get_by_role("link", name="Compare", exact=True).click()
     expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile("No clear winner|is better")).first).to_be_visible()
+    verdict = page.get_by_role("status").filter(has_text=re.compile(r"On \d+ clips"))
+    expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
+    for title in (run.title, again.title):
+        expect(verdict).to_contain_text(title)
+    page.get_by_text("Confusions", exact=True).click()
+    for title in (run.title, again.title):
+        expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
     no_error(page)
 
     page.goto(f"{dashboard.address}/runs?run={run.run_id}")

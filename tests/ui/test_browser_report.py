@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from browsing import IN_THE_BROWSER, Dashboard
+from browsing import IN_A_SECOND_BROWSER, Dashboard
 from fake_runs import draw_right, fake_run
 from playwright.sync_api import Browser, Page, expect
 from test_report import NASTY, nasty_runs
@@ -19,7 +19,7 @@ from genrecore.evaluation.scores import run_scores
 from genrecore.reporting import html as report
 from genrecore.words import percent
 
-pytestmark = IN_THE_BROWSER
+pytestmark = IN_A_SECOND_BROWSER
 
 ROWS = """id => [...document.querySelectorAll(`#${CSS.escape(id)} tbody tr`)].map(
   row => [...row.cells].map(cell => cell.textContent))"""

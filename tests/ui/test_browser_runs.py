@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import IN_THE_BROWSER, Dashboard
+from browsing import IN_A_SECOND_BROWSER, Dashboard
 from conftest import TINY, trained, wait_for
 from playwright.sync_api import Page, expect
 
@@ -24,7 +24,7 @@ from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked
 from genrecore.training.resolve import resolve
 
-pytestmark = IN_THE_BROWSER
+pytestmark = IN_A_SECOND_BROWSER
 
 # How many epochs the curve of validation accuracy holds, and the range of its epochs.
 CURVE = """() => {
