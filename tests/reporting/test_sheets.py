@@ -81,6 +81,10 @@ def test_predictions_printed_as_csv_hold_no_formula(store: Path, tmp_path: Path)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [from_sheet_text(row["genre"]) in FORMULAS for row in rows] == [True]
     assert not [cell for cell in cells(text) if not harmless(cell)]
+    library = tmp_path / "library.csv"
+    command("classify", str(tmp_path / "=a.wav"), "--run", run.run_id, "--out", str(library))
+    assert len(cells(library.read_text())) > len(FORMULAS)
+    assert not [cell for cell in cells(library.read_text()) if not harmless(cell)]
 
 
 def test_judgements_are_kept_harmless_and_read_as_they_were(store: Path, tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_csv_for_people_is_written_by_the_functions_that_escape() -> None:
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if is_call and ast.unparse(node.func).endswith(("to_csv", "csv.writer")):
                 writers.append(name)
-    by_hand = ["cli/classify.py", "evaluation/label_reviews.py"]  # tested above
+    by_hand = ["cli/classify.py", "evaluation/label_reviews.py", "inference/library.py"]  # above
     of_the_cache = ["data/datasets/demo.py", "data/datasets/demo_forms.py"]
     assert sorted(writers) == sorted([*by_hand, *of_the_cache, "reporting/columns.py"])
 
