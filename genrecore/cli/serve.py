@@ -148,7 +148,7 @@ def serve(
             "set one in the environment variable GENRECORE_TOKEN, or listen on 127.0.0.1 alone."
         )
     ensemble = ensembles.load(run)
-    ensemble.wanting(precision)  # raises an error where it cannot be promised
+    promises = ensemble.wanting(precision).promises
     limits = service.ServiceLimits(
         token,
         round(most_mb * 1e6),
@@ -162,6 +162,8 @@ def serve(
     address = _url(host, listening.getsockname()[1], limits.base_path)
     ids = ", ".join(loaded.run.run_id for loaded in ensemble.loaded)
     out.print(f"Classifying with {ids}")
+    for promise in promises:
+        out.print(promise)
     out.print(f"{address}/classify  (Ctrl-C ends it)")
     sys.stdout.flush()
     server = service.Server(ensemble, limits)

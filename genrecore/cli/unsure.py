@@ -9,7 +9,14 @@ import typer
 from typer import Option
 
 from genrecore.cli.options import JsonOption, RunArgument, switch
-from genrecore.cli.output import out, print_columns, print_json, print_table, reporting
+from genrecore.cli.output import (
+    out,
+    print_caveats,
+    print_columns,
+    print_json,
+    print_table,
+    reporting,
+)
 from genrecore.errors import GenrecoreError
 from genrecore.store.runs import find_run
 
@@ -37,6 +44,7 @@ def thresholds(
         print_json(
             {
                 "run": chosen.run_id,
+                "caveats": chosen.caveats,
                 "precision": precision,
                 "sentences": answers.sentences,
                 "coverage": vars(answers.coverage),
@@ -53,6 +61,7 @@ def thresholds(
     for sentence in answers.sentences:
         out.print(sentence)
     out.print(curve.sentence)
+    print_caveats(chosen)
 
 
 @commands.command()

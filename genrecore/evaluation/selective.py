@@ -46,7 +46,7 @@ or too many that are wrong."""
 
 _LEVEL = 0.05
 _MOST_POINTS = 100  # of a curve, and confidences that are tried
-_STEP = 1e-6  # of confidences: finer differences are those of machines
+_STEPS = 1e6  # of confidences: finer differences are those of machines
 
 
 def check_precision(precision: float) -> float:
@@ -68,7 +68,7 @@ def with_confidence(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 def _highest(proba: np.ndarray) -> np.ndarray:
     """The confidence (clips,) of probabilities (clips, genres); 0 where one is no number."""
-    return np.floor(np.nan_to_num(proba.max(axis=1)) / _STEP) * _STEP
+    return np.floor(np.nan_to_num(proba.max(axis=1)) * _STEPS) / _STEPS
 
 
 def outcomes(table: pd.DataFrame) -> pd.DataFrame:
