@@ -417,6 +417,7 @@ class FFmpegFile:
         """
         self._kind, self._raw, self._start, self._size = kind, raw, start, size
         self._first: Any = None
+        self._links = _links(raw, start, size) if kind.name == "Ogg" else [(start, size)]
         with _failing():
             self._view, self._container = self._open()
             sound = _sound(self._container)
@@ -444,10 +445,11 @@ class FFmpegFile:
         if self.announced:
             return self.announced
         seconds = 0.0
-        with contextlib.suppress(Damaged), _failing(), self._open()[1] as container:
-            sound = _sound(container)
-            ticks = sum(packet.duration or 0 for packet in container.demux(sound))
-            seconds = float(ticks * sound.time_base)
+        for link in range(len(self._links)):
+            with contextlib.suppress(Damaged), _failing(), self._open(link)[1] as container:
+                sound = _sound(container)
+                ticks = sum(packet.duration or 0 for packet in container.demux(sound))
+                seconds += float(ticks * sound.time_base)
         return max(0, round(seconds * self.samplerate))
 
     def blocks(self, first: int = 0, end: int | None = None) -> Iterator[np.ndarray]:
@@ -495,10 +497,10 @@ class FFmpegFile:
         """Frees what FFmpeg holds; the file itself stays open."""
         self._container.close()
 
-    def _open(self) -> tuple[_View, Any]:
+    def _open(self, link: int = 0) -> tuple[_View, Any]:
         import av
 
-        view = _View(self._raw, self._start)
+        view = _View(self._raw, *self._links[link])
         container = av.open(
             view,
             "r",
@@ -533,23 +535,31 @@ class FFmpegFile:
         """Frames, one after another; goes on behind what cannot be decoded."""
         import av
 
-        sound = _sound(self._container)
         self.lost_s, self.is_cut = 0.0, False
-        n_lost, n_failures, position, frame = 0, 0, -1, None
-        while n_failures < _MOST_FAILURES:
-            try:
-                for frame in self._container.decode(sound):
-                    if n_lost:
-                        self.lost_s += n_lost * frame.samples / frame.sample_rate
-                        n_lost = 0
-                    yield frame
-                break
-            except EOFError:
-                break
-            except av.FFmpegError:
-                n_lost += frame is not None  # what cannot be decoded at the beginning is no loss
-                n_failures = 0 if self._view.tell() != position else n_failures + 1
-                position = self._view.tell()
+        n_lost, frame = 0, None
+        for link in range(len(self._links)):
+            if link:
+                self.close()
+                try:
+                    self._view, self._container = self._open(link)
+                except av.FFmpegError:
+                    n_lost += 1
+                    continue
+            n_failures, position = 0, -1
+            while n_failures < _MOST_FAILURES:
+                try:
+                    for frame in self._container.decode(_sound(self._container)):
+                        if n_lost:
+                            self.lost_s += n_lost * frame.samples / frame.sample_rate
+                            n_lost = 0
+                        yield frame
+                    break
+                except EOFError:
+                    break
+                except av.FFmpegError:
+                    n_lost += frame is not None  # what comes before the first frame is no loss
+                    n_failures = 0 if self._view.tell() != position else n_failures + 1
+                    position = self._view.tell()
         self.is_cut = n_lost > 0 or self._view.has_failed
         if self._kind.name == "Ogg":
             self.is_cut |= _ends_in_a_page(self._raw, self._size)
@@ -560,7 +570,7 @@ class FFmpegFile:
             counted_s = _counted_s(_at(self._raw, self._start, 4096), self.samplerate)
             seconds = float((sound.duration or 0) * sound.time_base)  # less the coder's delay
             return seconds if abs(seconds - counted_s) < 0.1 else counted_s
-        if not self._kind.counts:
+        if not self._kind.counts or len(self._links) > 1:
             return 0.0
         if sound.duration:
             return float(sound.duration * sound.time_base)
@@ -655,6 +665,7 @@ _SAMPLES = {
 """FFmpeg's names of sample formats: as numpy has them, and full scale."""
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_MOST_LINKS = 10_000  # each is opened by itself, which takes time
 _MOST_FAILURES = 1000  # one after another while nothing is read: of a buffer of 32 KiB
 _WRONG = ("gsm", "gsm_ms", "amrnb", "adpcm_g726", "adpcm_g726le")
 """Decoders that take every rate for 8 kHz."""
@@ -690,6 +701,19 @@ def _counted_s(head: bytes, rate_hz: int) -> float:
     return 0.0
 
 
+def _links(raw: IO[bytes], start: int, size: int) -> list[tuple[int, int]]:
+    """Where the links of an Ogg chain begin and end, of which each may have a rate and channels of
+    its own (RFC 3533): at pages marked as a stream's first behind pages that are not."""
+    begins, at, was_first = [start], start, True
+    while len(head := _at(raw, at, 282)) > 27 and head[:5] == b"OggS\0":
+        is_first, n_segments = bool(head[5] & 2), head[26]
+        if is_first and not was_first and len(begins) < _MOST_LINKS:
+            begins.append(at)
+        was_first = is_first
+        at += 27 + n_segments + sum(head[27 : 27 + n_segments])
+    return list(zip(begins, [*begins[1:], size], strict=True))
+
+
 def _ends_in_a_page(raw: IO[bytes], size: int) -> bool:
     """Whether an Ogg file stops before the end of its last page (RFC 3533)."""
     tail_at = max(0, size - 2 * 65_307)  # the largest page, twice
@@ -706,8 +730,8 @@ class _View:
     """A file from one of its bytes on, with a place of its own, for libraries that may ask for
     impossible places."""
 
-    def __init__(self, raw: IO[bytes], start: int) -> None:
-        self._raw, self._start, self._position = raw, start, 0
+    def __init__(self, raw: IO[bytes], start: int, end: int) -> None:
+        self._raw, self._start, self._end, self._position = raw, start, end, 0
         self.has_failed = False  # what is raised here, libraries print
 
     def tell(self) -> int:
@@ -715,14 +739,15 @@ class _View:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_END:
-            offset += self._raw.seek(0, os.SEEK_END) - self._start
+            offset += self._end - self._start
         self._position = max(0, offset + (self._position if whence == os.SEEK_CUR else 0))
         return self._position
 
     def read(self, n: int = -1) -> bytes:
         data = b""
         try:
-            data = _at(self._raw, self._start + self._position, n)
+            at = self._start + self._position
+            data = _at(self._raw, at, max(0, min(n, self._end - at)))
         except OSError:
             self.has_failed = True
         self._position += len(data)
@@ -765,7 +790,7 @@ def opened(
             begins = _at(raw, start, 2**16)
             if any(mark in begins for mark in _ENCRYPTED):
                 raise AudioError(_protected(label))
-            handle = raw.fileno() if isinstance(source, (str, Path)) else _View(raw, 0)
+            handle = raw.fileno() if isinstance(source, (str, Path)) else _View(raw, 0, size)
             file = _reader(kind, raw, handle, size, start, label, by_sndfile)
         except Damaged as error:
             raise AudioError(

@@ -54,6 +54,25 @@ def test_every_odd_file_is_read_to_its_end(real_data: Path, capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")  # no decoder says anything by itself
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_the_links_of_a_chain_may_have_other_rates_and_channels(subtype: str) -> None:
+    chain = b""
+    for seconds, rate_hz, channels in ((2.0, 48_000, 2), (3.0, 24_000, 1), (1.5, 16_000, 2)):
+        file = io.BytesIO()
+        soundfile.write(file, tone(seconds, rate_hz, channels), rate_hz, subtype, format="OGG")
+        chain += file.getvalue()
+    decoded = decode(chain, 48_000)
+    assert (decoded.n_channels, decoded.warning) == (2, "")
+    assert decoded.duration_s == pytest.approx(6.5, abs=0.02)  # the coders' blocks
+    for start_s in (0.5, 3.0, 5.5):  # in each link the same tone
+        part = decoded.wave[round(start_s * 48_000) :][:24_000]
+        assert np.abs(np.fft.rfft(part)).argmax() * 2 == 440
+        assert np.sqrt((part**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+    assert decode(chain, 48_000, middle_s=2.0).start_s == pytest.approx(2.25, abs=0.06)
+    with pytest.raises(AudioError, match="is truncated"):
+        decode(chain[:-99], 48_000)
+
+
 # ---- what is no sound, called by its name; and what could lead elsewhere
 
 
