@@ -276,7 +276,7 @@ def test_the_whole_study_runs_to_its_end(
     name: str, store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Every row under both protocols, in this process: half a minute to some minutes of work."""
-    music = Music("demo", {}, 0.05)
+    music = Music("demo", {"n_genres": 3, "n_artists": 5}, 0.03)
     study = papers.study(name)
     queueing.pause(store)
     began = time.process_time()
