@@ -25,8 +25,9 @@ ROWS = {
 }
 
 
-def carry_out(store: Path) -> list[Run]:
-    """Trains in this process what waits in a store; the runs, the oldest first."""
+def carry_out(store: Path, keep_weights: bool = True) -> list[Run]:
+    """Trains in this process what waits in a store; the runs, the oldest first. All weights of all
+    rows of the studies would take some 50 GB."""
     from genrecore.training import lifecycle
 
     done = []
@@ -38,6 +39,9 @@ def carry_out(store: Path) -> list[Run]:
                 lifecycle.execute(Run(run.folder))
             finally:
                 os.close(lock)
+            if not keep_weights:
+                for weights in (*run.folder.glob("*.safetensors"), run.folder / "resume.pt"):
+                    weights.unlink(missing_ok=True)
         done.append(Run(run.folder))
     return done
 
