@@ -57,7 +57,7 @@ def test_a_report_opens_offline_and_its_numbers_are_the_stores(
     assert offline.locator("h1").text_content() == "<b>A</b> & B"
 
     compared = comparison.compare(runs)
-    sentences = offline.locator(".verdicts li").all_text_contents()
+    sentences = offline.locator("#verdicts .verdicts li").all_text_contents()
     assert sentences == compared.pairs["sentence"].tolist()
     rows = offline.evaluate(ROWS, "table-scores")
     for run, row in zip(runs, rows, strict=True):
