@@ -15,7 +15,7 @@ from genrecore import ui  # noqa: F401  (it names who is served; the tests here 
 from genrecore.config.run import RunConfig
 from genrecore.jobs import access
 from genrecore.jobs.access import Visitor
-from genrecore.store import settings
+from genrecore.store import settings, summaries
 from genrecore.store.runs import create_run
 from genrecore.store.status import Status
 
@@ -52,7 +52,9 @@ def contents(*folders: Path) -> dict[str, bytes]:
         str(path): path.read_bytes()
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "lock" not in path.name and "cache" not in path.name
+        if path.is_file()
+        and path.name != summaries.FILE
+        and not any(word in path.name for word in ("lock", "cache"))
     }
 
 
