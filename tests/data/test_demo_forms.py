@@ -17,6 +17,7 @@ from PIL import Image
 from genrecore.audio.descriptors import descriptors
 from genrecore.config.run import RunConfig
 from genrecore.data import datasets
+from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.tables import read_table
 
 SMALL = {"n_genres": 2, "n_clips": 5, "n_artists": 5, "clip_s": 2.0}
@@ -31,6 +32,20 @@ def test_every_form_has_the_same_clips_artists_and_albums(form: str, medium: str
     assert set(table["medium"]) == {medium}
     same = ["clip_id", "genre", "artist", "album"]
     pd.testing.assert_frame_equal(audio[same], table[same])
+
+
+@pytest.mark.parametrize("form", ["audio", "images", "table_30s", "table_3s"])
+def test_what_is_expected_before_it_is_made_is_what_comes(form: str, own_cache: Path) -> None:
+    facts, options = DATASETS["demo"].facts, DATASETS.choose("demo", SMALL | {"form": form}).options
+    assert facts.expected is not None
+    assert facts.is_made is not None
+    expected = facts.expected(options)
+    datasets.load("demo", SMALL)  # the music alone is not yet the form
+    assert facts.is_made(options) == (form == "audio")
+    table = datasets.load("demo", SMALL | {"form": form})
+    assert facts.is_made(options)
+    columns = ["clip_id", "path", "medium", "genre", "artist", "album"]
+    pd.testing.assert_frame_equal(expected[columns], table[columns])
 
 
 def test_the_tables_hold_the_descriptors_of_the_clips_and_of_their_tenths() -> None:

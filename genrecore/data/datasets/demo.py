@@ -69,10 +69,8 @@ class DemoOptions(Options):
     medium=medium_of_form,
     n_genres=lambda options: options.n_genres,
     made_up=True,
-    is_made=lambda options: (demo_folder(options) / "clips.csv").is_file(),
-    expected=lambda options: _clips(options, _clip_list(options)).assign(
-        medium=medium_of_form(options)
-    ),
+    is_made=lambda options: _is_made(options),
+    expected=lambda options: _expected(options),
 )
 def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.
@@ -95,7 +93,7 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     if form == "audio":
         return audio
     form_folder = make_once(
-        folder.with_name(f"{folder.name}-{form}"),
+        _form_folder(options),
         lambda partial: demo_forms.write(audio, form, partial, report),
         report,
     )
@@ -121,6 +119,35 @@ def write_as_gtzan(options: DemoOptions, folder: Path, report: Report) -> None:
             demo_forms.write(clips, form, folder, report)
     except OSError as error:
         raise GenrecoreError(f"{folder} cannot be written: {describe(error)}") from error
+
+
+def _is_made(options: DemoOptions) -> bool:
+    """Whether the music is there, in the form that is asked for."""
+    if not (demo_folder(options) / "clips.csv").is_file():
+        return False
+    return options.form == "audio" or _form_folder(options).is_dir()
+
+
+def _expected(options: DemoOptions) -> pd.DataFrame:
+    """The clip table that `demo` gives, before anything is made."""
+    clips = _clips(options, _clip_list(options))
+    if options.form == "audio":
+        return clips
+    if options.form == "images":
+        paths = [
+            demo_forms.image_path(_form_folder(options), genre, clip_id)
+            for genre, clip_id in zip(clips["genre"], clips["clip_id"], strict=True)
+        ]
+    else:
+        paths = [_form_folder(options) / TABLES[options.form]] * len(clips)
+    named = clips.assign(medium=medium_of_form(options), path=list(map(str, paths)))
+    return named.astype({"medium": "string", "path": "string"})
+
+
+def _form_folder(options: DemoOptions) -> Path:
+    """The folder of one of the other forms, made or not."""
+    folder = demo_folder(options)
+    return folder.with_name(f"{folder.name}-{options.form}")
 
 
 def _clips(options: DemoOptions, listed: pd.DataFrame) -> pd.DataFrame:

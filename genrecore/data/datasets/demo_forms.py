@@ -46,20 +46,25 @@ def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(clip.path), copy)
     elif form == "images":
-        _write_images(clips, folder / IMAGES, report)
+        _write_images(clips, folder, report)
     else:
         _write_table(clips, folder / TABLES[form], 1 if form == "table_30s" else N_PARTS, report)
 
 
+def image_path(folder: Path, genre: str, clip_id: str) -> Path:
+    """Where the image of a clip lies: blues/blues00000.png, as GTZAN's are named."""
+    return folder / IMAGES / genre / f"{clip_id.replace('.', '')}.png"
+
+
 def _write_images(clips: pd.DataFrame, folder: Path, report: Report) -> None:
     for genre in clips["genre"].unique():
-        (folder / str(genre)).mkdir(parents=True, exist_ok=True)
+        (folder / IMAGES / str(genre)).mkdir(parents=True, exist_ok=True)
 
     def draw(clip: tuple[str, str, str]) -> None:
-        clip_id, path, genre = clip
-        wave, rate_hz = soundfile.read(path, dtype="float32")
-        name = f"{clip_id.replace('.', '')}.png"  # blues00000.png, as GTZAN's are named
-        _spectrogram_image(wave, rate_hz).save(folder / genre / name, compress_level=3)
+        clip_id, source, genre = clip
+        wave, rate_hz = soundfile.read(source, dtype="float32")
+        path = image_path(folder, genre, clip_id)
+        _spectrogram_image(wave, rate_hz).save(path, compress_level=3)
 
     list(in_order(draw, _items(clips), report, Phase.DRAWING_IMAGES))
 
