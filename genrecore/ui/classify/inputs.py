@@ -33,9 +33,9 @@ LIBRARY = "library"
 """The source that is a whole folder, classified by a task."""
 _SOURCES = {
     "files": "Files",
-    "folder": "A folder",
+    "folder": "Folder",
     "microphone": "Microphone",
-    "dataset": "A clip of a dataset",
+    "dataset": "Dataset",
     LIBRARY: "Library",
 }
 
@@ -80,7 +80,7 @@ def choose_precision() -> float | None:
     shares = {0.8, 0.9, 0.95}
     with suppress(ValueError, GenrecoreError):
         shares.add(check_precision(float(chosen("precision"))))
-    titles |= {f"{share:g}": f"If {100 * share:g} % are right" for share in sorted(shares)}
+    titles |= {f"{share:g}": f"{100 * share:g} % right" for share in sorted(shares)}
     text = choose_one(
         "Answer",
         titles,
@@ -115,7 +115,7 @@ def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
     if source == "microphone":
         recorded = st.audio_input("Record", sample_rate=_MICROPHONE_HZ, key="microphone")
         return _stored([recorded] if recorded else [])
-    label, key = ("A folder", "folder") if source == "folder" else ("Clips", "clips")
+    label, key = ("Folder", "folder") if source == "folder" else ("Clips", "clips")
     return _stored(_upload(label, decode.FORMATS, key))
 
 
