@@ -219,13 +219,14 @@ class _Known:
         if self.by_name:
             titles = list(self.undigested)
             yield (
-                f"{listed(titles, most=_MOST_TITLES)} {'keeps' if len(titles) == 1 else 'keep'} no "
-                "digests of the clips: which clips are the same rests on their names."
+                f"{listed(titles, most=_MOST_TITLES)} {'was' if len(titles) == 1 else 'were'} "
+                "trained by an earlier version, which did not keep what the clips hold: clips of "
+                "one name are taken for the same."
             )
         if self.forms:
             yield (
-                f"These runs read the clips in several forms ({listed(sorted(self.forms))}): which "
-                "clips are the same rests on their names."
+                f"These runs read the clips in several forms ({listed(sorted(self.forms))}): clips "
+                "of one name are taken for the same."
             )
 
 

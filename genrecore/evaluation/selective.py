@@ -382,9 +382,9 @@ class Answers:
         few, wrong = (rows[rows["why"] == why] for why in (TOO_FEW, TOO_WRONG))
         if len(few):
             texts.append(
-                f"{_genres(few, len(rows))} too few validation clips, together too: {wanted} takes "
-                f"right answers on clips of {ceil(_needed(self.precision))} artists at least. "
-                "Never answered."
+                f"{_genres(few, len(rows))} too few validation clips, even taken together: to "
+                f"promise {wanted} takes right answers on clips of at least "
+                f"{ceil(_needed(self.precision))} artists. Never answered."
             )
         if len(wrong):
             names = _genres(wrong, len(rows)).rpartition(" ")[0]

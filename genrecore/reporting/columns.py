@@ -270,7 +270,7 @@ THRESHOLDS = _columns(
     n_valid=Column("Validation clips", "count", "That are predicted as the genre."),
     n_test=Column("Test clips", "count", "That are predicted as the genre."),
     lowest=Column(
-        "Perhaps from",
+        "Lowest possible",
         "share",
         "The lowest threshold that the validation clips do not speak against.",
     ),

@@ -128,8 +128,8 @@ def test_runs_without_digests_rest_on_names_and_it_is_said(store: Path) -> None:
         compared = comparison.compare(runs)
         assert compared.pairs["n_clips"].item() == N
         titles = " and ".join(run.title for run in runs if run is not a)
-        assert compared.notes[0].startswith(f"{titles} keep")
-        assert compared.notes[0].endswith("which clips are the same rests on their names.")
+        assert compared.notes[0].startswith((f"{titles} was trained", f"{titles} were trained"))
+        assert compared.notes[0].endswith("clips of one name are taken for the same.")
     elsewhere = _changed(
         fake_run(store, draw_right(0.7, N, 3), dataset="gtzan"),
         lambda table: table.drop(columns="content"),
@@ -146,8 +146,8 @@ def test_images_and_audio_of_a_dataset_are_the_same_clips_by_name(store: Path) -
     compared = comparison.compare([a, b])
     assert compared.pairs["n_clips"].item() == N
     assert compared.notes[0] == (
-        "These runs read the clips in several forms (audio and image): which clips are the same "
-        "rests on their names."
+        "These runs read the clips in several forms (audio and image): clips of one name are "
+        "taken for the same."
     )
 
 

@@ -27,9 +27,9 @@ def show_unsure(run: Run) -> None:
     strangers."""
     section(
         "When it is not sure",
-        "It may leave out the clips that it is least sure of. Choose how many of its answers shall "
-        "be right: from which probability on a genre is an answer is fitted on the validation "
-        "clips and checked on the test clips; artists count, not clips.",
+        "A run may leave out the clips that it is least sure of. Choose how many of its answers "
+        "shall be right: the probability that an answer takes is fitted on the validation clips "
+        "and checked on the test clips. Artists count, not clips.",
     )
     with st.container(width=330):
         precision = choose_number(
