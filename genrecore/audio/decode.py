@@ -23,22 +23,11 @@ import soundfile
 import soxr
 
 from genrecore import words
-from genrecore.audio.readers import (
-    FORMATS as FORMATS,
-)
-from genrecore.audio.readers import (
-    RATES_HZ as RATES_HZ,
-)
-from genrecore.audio.readers import (
-    SEEKING,
-    TOLERANCE_S,
-    UNCOMPRESSED,
-    Damaged,
-    FFmpegFile,
-    SoundFile,
-    Source,
-    opened,
-)
+from genrecore.audio.ffmpeg import FFmpegFile
+from genrecore.audio.formats import FORMATS as FORMATS
+from genrecore.audio.formats import SEEKING, TOLERANCE_S, UNCOMPRESSED, Damaged
+from genrecore.audio.readers import RATES_HZ as RATES_HZ
+from genrecore.audio.readers import SoundFile, Source, opened
 from genrecore.errors import AudioError
 
 SILENCE = 10 ** (-80 / 20)

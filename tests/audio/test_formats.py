@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrecore.audio.decode import decode, inspect, stream
-from genrecore.audio.readers import FORMATS
+from genrecore.audio.formats import FORMATS
 
 FFMPEG = shutil.which("ffmpeg")
 needs_ffmpeg = pytest.mark.skipif(
