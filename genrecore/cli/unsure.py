@@ -35,10 +35,11 @@ def thresholds(
     fitted on its validation clips, checked on its test clips. 'genrecore classify --precision'
     answers by them."""
     from genrecore.evaluation import selective
+    from genrecore.evaluation.thresholds import select
     from genrecore.reporting.columns import THRESHOLDS
 
     chosen = find_run(run)
-    answers = selective.select([chosen], precision)
+    answers = select([chosen], precision)
     curve = selective.curve(chosen)
     if as_json:
         print_json(

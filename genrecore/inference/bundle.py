@@ -17,7 +17,7 @@ from genrecore import __version__
 from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.scores import run_scores
-from genrecore.evaluation.selective import Thresholds
+from genrecore.evaluation.thresholds import Thresholds
 from genrecore.inference.loaded import FILES, LoadedRun
 from genrecore.models import MODELS
 from genrecore.store.files import new_folder, read_json, write_json, write_text

@@ -16,7 +16,7 @@ import torch
 from genrecore.data.datasets import DATASETS
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError, GenrecoreError, UsageError
-from genrecore.evaluation.selective import Thresholds, select
+from genrecore.evaluation.thresholds import Thresholds, select
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun, Prediction, by_genre
 from genrecore.inference.sources import File, Source, as_file, display_name, fault_of, is_array

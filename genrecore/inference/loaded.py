@@ -24,7 +24,7 @@ from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.preference import best_run
-from genrecore.evaluation.selective import Thresholds, select
+from genrecore.evaluation.thresholds import Thresholds, select
 from genrecore.features import cache as feature_cache
 from genrecore.inference.sections import sections
 from genrecore.inference.sources import File, Source, as_file, display_name, fault_of

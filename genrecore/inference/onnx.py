@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from genrecore import __version__
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation.selective import Thresholds
+from genrecore.evaluation.thresholds import Thresholds
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun
 from genrecore.store.progress import Phase, Report, silent
 

@@ -21,7 +21,7 @@ from genrecore.data.datasets.demo_genres import GENRES
 from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ, VOICINGS, Instrument
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.calibration import calibrate
-from genrecore.evaluation.selective import check_precision, select
+from genrecore.evaluation.thresholds import check_precision, select
 from genrecore.store.files import Unreadable, write_bytes
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run

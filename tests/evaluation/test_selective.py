@@ -18,15 +18,9 @@ from test_calibration import softmax
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import clustered, comparison, selective
-from genrecore.evaluation.selective import (
-    TOO_FEW,
-    TOO_WRONG,
-    Thresholds,
-    area,
-    area_parts,
-    risk_coverage,
-    select_from,
-)
+from genrecore.evaluation import thresholds as thresholds_of
+from genrecore.evaluation.selective import area, area_parts, risk_coverage
+from genrecore.evaluation.thresholds import TOO_FEW, TOO_WRONG, Thresholds, select, select_from
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 
@@ -246,7 +240,7 @@ def test_a_promise_that_the_test_clips_break_is_called_so() -> None:
 
 def test_without_validation_clips_nothing_is_answered(tmp_path: Path) -> None:
     run = fake_run(tmp_path, np.ones(30, bool))
-    answers = selective.select([run], 0.9)
+    answers = select([run], 0.9)
     assert not any(answers.thresholds.of_genre.values())
     assert answers.coverage.value == 0.0
     assert "Never answered" in " ".join(answers.sentences)
@@ -289,10 +283,10 @@ def with_split(run: Run, n_valid: int) -> Run:
 
 def test_the_average_of_runs_is_judged_by_its_own_validation_predictions(tmp_path: Path) -> None:
     runs = [with_split(fake_run(tmp_path, np.arange(120) % 7 != k), 90) for k in range(2)]
-    together = selective.select(runs, 0.8)
+    together = select(runs, 0.8)
     assert together.table["n_valid"].iloc[-1] == 90
     with pytest.raises(GenrecoreError, match="differ in genres, validation or test clips"):
-        selective.select([runs[0], fake_run(tmp_path, np.ones(30, bool))], 0.8)
+        select([runs[0], fake_run(tmp_path, np.ones(30, bool))], 0.8)
 
 
 # Promises hold
@@ -367,7 +361,7 @@ def test_promises_hold_on_held_out_artists_of_the_demo_music(tmp_path: Path) -> 
     values = {"model": "logistic_regression", "feature": "descriptors", "dataset.n_clips": 48}
     values |= {"dataset.n_artists": 24, "dataset.clip_s": 6.0, "split.n_folds": 3}
     config = resolve(with_values(RunConfig(), values)).config
-    predictions = selective._predictions([trained(config, tmp_path)])
+    predictions = thresholds_of._predictions([trained(config, tmp_path)])
     rng, n_right, n_answered, n_broken = np.random.default_rng(6), 0.0, 0.0, 0
     by_genre = predictions.groupby("genre")["artist"].unique()
     for _ in range(40):

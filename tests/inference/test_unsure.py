@@ -20,8 +20,8 @@ from untrained_runs import GENRES, untrained_run
 from genrecore.audio import content
 from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation import selective
 from genrecore.evaluation.calibration import calibrate
+from genrecore.evaluation.thresholds import select
 from genrecore.inference import bundle, strangers
 from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.inference.loaded import load as load_run
@@ -69,7 +69,7 @@ def run(store: Path, clips: list[Path]) -> Run:
 def test_command_python_http_bundle_library_and_onnx_have_the_same_answers(
     run: Run, clips: list[Path], tmp_path: Path
 ) -> None:
-    thresholds = selective.select([run], 0.9).thresholds
+    thresholds = select([run], 0.9).thresholds
     expected = {}
     for clip in clips:
         prediction = load_run(run).classify(clip, precision=0.9)
@@ -195,7 +195,7 @@ def test_strangers_are_counted_with_and_without_thresholds(
     refused(result, 1, "has classified no strangers yet")
     told = json.loads(command("strangers", run.run_id, "--precision", "0.9", "--json"))
     stored = pd.read_parquet(run.folder / strangers.FILE)
-    thresholds = selective.select([run], 0.9).thresholds
+    thresholds = select([run], 0.9).thresholds
     proba = calibrate(run).apply(stored[[f"p_{genre}" for genre in GENRES]].to_numpy())
     rows = {(row["kind"], row["genre"]): row for row in told["strangers"]}
     assert {kind for kind, _ in rows} == {*strangers.KINDS, strangers.MUSIC}

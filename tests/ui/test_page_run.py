@@ -19,6 +19,7 @@ from genrecore import words as written
 from genrecore.config.run import with_values
 from genrecore.evaluation import metrics, selective
 from genrecore.evaluation.scores import run_scores
+from genrecore.evaluation.thresholds import select
 from genrecore.jobs import actions
 from genrecore.store.about import ABOUT, About
 from genrecore.store.files import write_json
@@ -357,7 +358,7 @@ def test_a_run_id_in_the_address_is_never_a_path(make, store: Path) -> None:
 def test_a_run_says_when_it_is_not_sure_and_what_a_wanted_precision_costs(store: Path) -> None:
     run = with_split(fake_run(store, np.arange(180) % 9 != 0, np.arange(180)), 90)
     app = open_page("runs", run=run.run_id, precision="0.8")
-    answers = selective.select([run], 0.8)
+    answers = select([run], 0.8)
     text = words(app)
     for sentence in (*answers.sentences, selective.curve(run).sentence):
         assert sentence in text

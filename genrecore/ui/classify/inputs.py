@@ -15,7 +15,7 @@ from genrecore import words
 from genrecore.audio import decode
 from genrecore.data import uploads
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation.selective import check_precision
+from genrecore.evaluation.thresholds import check_precision
 from genrecore.inference.loaded import FILES
 from genrecore.jobs.access import working
 from genrecore.store.run import Run

@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.evaluation import selective
-from genrecore.evaluation.selective import ENOUGH, TOO_FEW, Answers, Curve
+from genrecore.evaluation.selective import Curve
+from genrecore.evaluation.thresholds import ENOUGH, TOO_FEW, Answers, select
 from genrecore.inference import strangers
 from genrecore.inference.strangers import Strangers
 from genrecore.reporting import plots
@@ -85,7 +86,7 @@ def _show_strangers(run: Run, precision: float) -> None:
 
 @cached_by_files(in_runs("predictions.parquet", "clips.parquet"))
 def _answers(run: Run, precision: float) -> Answers:
-    return selective.select([run], precision)
+    return select([run], precision)
 
 
 @cached_by_files(in_runs("predictions.parquet", "clips.parquet"))
