@@ -212,7 +212,7 @@ def _classify_library(
     if wishes.copy_to and wishes.link_to:
         raise UsageError("Give --copy-to or --link-to, not both.")
     from genrecore.inference import ensemble as ensembles
-    from genrecore.inference import library
+    from genrecore.inference import library, library_results
     from genrecore.inference import playlists as writing
 
     tree = wishes.copy_to or wishes.link_to
@@ -240,7 +240,7 @@ def _classify_library(
     if precision:
         facts |= {"precision": precision, "promises": ensemble.promises}
     if wishes.playlists:
-        results = library.read_results(wishes.out)
+        results = library_results.read_results(wishes.out)
         paths, n_left_out = writing.write_playlists(results, wishes.playlists, wishes.relative)
         facts["playlists"] = paths
         sentences.append(f"{wishes.playlists}: {plural(len(paths), 'playlist')}.")
@@ -249,7 +249,7 @@ def _classify_library(
                 f"{plural(n_left_out, 'file')} with a line break in the path are in no playlist."
             )
     if tree:
-        results = library.read_results(wishes.out)
+        results = library_results.read_results(wishes.out)
         counts = writing.write_tree(results, tree, sources, link=wishes.link_to is not None)
         facts["tree"] = asdict(counts)
         sentences.append(f"{tree}: {counts.sentence}.")

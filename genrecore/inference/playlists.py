@@ -13,7 +13,7 @@ from typing import Any
 
 from genrecore.audio.decode import digest
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.inference.library import answer_of, timing
+from genrecore.inference.library_results import answer_of, timing
 from genrecore.store.files import open_named, output_folder, write_bytes
 from genrecore.words import plural
 
@@ -29,7 +29,7 @@ def playlists(
     """Playlists in M3U8, `<genre>.m3u8` → content, of the results of a library.
 
     Args:
-        results: As of `library.read_results`.
+        results: As of `library_results.read_results`.
         folder: Paths are relative to it; by default absolute.
 
     Returns:
@@ -63,7 +63,7 @@ def write_playlists(
     """Writes a playlist a genre into a folder, in the place of those of an earlier call.
 
     Args:
-        results: As of `library.read_results`.
+        results: As of `library_results.read_results`.
         folder: Made where it is missing.
         relative: Whether paths are relative to the folder.
 
@@ -125,7 +125,7 @@ def write_tree(
     same recording is not put there again, another of the same name gets a number.
 
     Args:
-        results: As of `library.read_results`.
+        results: As of `library_results.read_results`.
         folder: Made where it is missing.
         sources: The library, in which the folder must not lie.
         link: Whether symbolic links are made instead of copies.

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from genrecore.inference.ensemble import load
-from genrecore.inference.library import classify_library, working_file
+from genrecore.inference.library import classify_library
+from genrecore.inference.library_results import working_file
 
 
 def main() -> None:

@@ -20,11 +20,12 @@ from test_audio import noise, write
 from untrained_runs import GENRES, untrained_run
 
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.inference import library
+from genrecore.inference import library_results
 from genrecore.inference.doubts import DoubtFinder
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.ensemble import load as load_ensemble
-from genrecore.inference.library import classify_library, read_results
+from genrecore.inference.library import classify_library
+from genrecore.inference.library_results import read_results
 from genrecore.inference.playlists import write_playlists, write_tree
 from genrecore.store.locks import held
 from genrecore.store.progress import Phase, Stopped
@@ -88,9 +89,9 @@ def test_each_file_has_a_line_with_the_prediction_it_gets_alone(
 
 
 def test_tables_hold_what_the_lines_hold(ensemble: Ensemble, music: Path, tmp_path: Path) -> None:
-    for form in library.FORMS:
+    for form in library_results.FORMS:
         classify_library(ensemble, [music], tmp_path / f"out.{form}")
-    expected = library.table(tmp_path / "out.jsonl")
+    expected = library_results.table(tmp_path / "out.jsonl")
     from_csv = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
     from_parquet = pd.read_parquet(tmp_path / "out.parquet")
     assert list(from_csv) == list(from_parquet)
@@ -120,7 +121,7 @@ def test_a_file_cut_off_anywhere_is_continued_to_the_same(
 ) -> None:
     out = tmp_path / f"out.{form}"
     classify_library(ensemble, [music], out)
-    working = library.working_file(out, form)
+    working = library_results.working_file(out, form)
     whole, made = working.read_bytes(), out.read_bytes()
     chance = random.Random(7)
     header = whole.index(b"\n") + 1
@@ -266,7 +267,7 @@ def test_a_stopped_job_has_written_the_table_of_what_is_done(
     with open(tmp_path / "out.csv", encoding="utf-8") as stream:
         assert len(list(csv.DictReader(stream))) == 5
     classify_library(ensemble, [music], tmp_path / "out.csv")
-    assert len(library.table(tmp_path / "out.csv")) == 13
+    assert len(library_results.table(tmp_path / "out.csv")) == 13
 
 
 def test_what_cannot_be_read_now_is_tried_again(
@@ -327,7 +328,7 @@ def test_playlists_lead_to_every_file_of_their_genre(
     }
     assert listed == expected
     assert len(expected) == len(ODD)
-    assert len(library.table(out)) == len(ODD) + 1
+    assert len(library_results.table(out)) == len(ODD) + 1
     with open(out, encoding="utf-8", newline="") as stream:
         assert any("not \\udcff text.wav" in cells["path"] for cells in csv.DictReader(stream))
     again, _ = write_playlists([], folder / "lists")
@@ -377,7 +378,7 @@ def test_several_runs_have_one_line_a_file(
     several = load_ensemble([ensemble.loaded[0].run, untrained_run(store, seed=9)])
     classify_library(several, [music], tmp_path / "out.csv")
     ids = [loaded.run.run_id for loaded in several.loaded]
-    rows = library.table(tmp_path / "out.csv")
+    rows = library_results.table(tmp_path / "out.csv")
     assert len(rows) == 13
     good = rows[rows["error"] == ""]
     answer = several.classify(good["path"].iloc[0])

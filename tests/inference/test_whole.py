@@ -24,7 +24,7 @@ from untrained_runs import GENRES, untrained_run
 from genrecore.audio import decode
 from genrecore.config.run import RunConfig
 from genrecore.errors import AudioError, UsageError
-from genrecore.inference import library
+from genrecore.inference import library, library_results
 from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.inference.loaded import load as load_run
 from genrecore.inference.sections import sections
@@ -174,7 +174,7 @@ def test_a_library_of_whole_recordings_keeps_their_sections(two: list[Run], tmp_
     path = write(tmp_path / "long.wav", noise(70.0, 8_000), 8_000)
     ensemble = load_ensemble(two[:1])
     library.classify_library(ensemble, [path], tmp_path / "out.jsonl", whole=True)
-    (result,) = library.read_results(tmp_path / "out.jsonl")
+    (result,) = library_results.read_results(tmp_path / "out.jsonl")
     assert result["sections"] == ensemble.classify_whole(path).as_dict()["sections"]
     assert result["judged_s"] == 70.0
     assert "timeline" not in result

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from test_audio import noise, write
 from untrained_runs import untrained_run
 
-from genrecore.inference import library
+from genrecore.inference import library, library_results
 from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.jobs import access
 from genrecore.jobs import actions as jobs
@@ -61,7 +61,7 @@ def test_a_library_is_classified_by_a_task_and_shown_by_genre(
     wait_for(lambda: jobs.tasks()[0].state not in ("starting", "running"), 60.0)
     assert jobs.tasks()[0].state == "done", jobs.tasks()[0].log()
     app = open_page("classify", **query)
-    expected = library.table(out)
+    expected = library_results.table(out)
     shown = rows(app)
     assert shown["path"].tolist() == ["bad.wav", *(f"deep/{n}.wav" for n in range(5))]
     genre = expected["genre"].dropna().iloc[0]
@@ -109,7 +109,7 @@ def test_a_wanted_precision_is_that_of_the_whole_library(
     out.parent.mkdir(parents=True)
     library.classify_library(load_ensemble([run], 0.8), [music], out)
     app = open_page("classify", **query)
-    answers = {Path(r["path"]).name: r.get("answer") for r in library.read_results(out)}
+    answers = {Path(r["path"]).name: r.get("answer") for r in library_results.read_results(out)}
     shown = rows(app).set_index("path")["answer"]
     assert len(shown) == 6
     for path, answer in shown.dropna().items():

@@ -13,7 +13,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from genrecore.errors import UsageError
-from genrecore.inference import library
+from genrecore.inference import library_results
 from genrecore.inference.playlists import playlists
 from genrecore.jobs import actions as jobs
 from genrecore.reporting.columns import Column, csv_text
@@ -103,7 +103,7 @@ def results_file(folder: Path, runs: Sequence[Run], precision: float | None = No
 
 @cached_by_files(lambda out: [out], spinner="Reading the results …", max_entries=4, shared=True)
 def _table(out: Path) -> pd.DataFrame:
-    return library.table(out)
+    return library_results.table(out)
 
 
 def _show_results(
@@ -163,7 +163,7 @@ def _downloads(folder: Path, out: Path, table: pd.DataFrame, is_growing: bool) -
 
     def lists() -> bytes:
         stream = io.BytesIO()
-        contents, _ = playlists(library.read_results(out))
+        contents, _ = playlists(library_results.read_results(out))
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             for file, content in contents.items():
                 archive.writestr(file, content)
