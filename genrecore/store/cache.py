@@ -1,7 +1,7 @@
 """What lies in the cache folder, how much room it takes, and removing it.
 
-Everything there is made anew when it is needed, except uploads; the results of preparing and
-auditing come back when they run again.
+Everything there is made anew when it is needed, except uploads; the results of preparing, of
+auditing and of whole libraries come back when they run again.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ KINDS = {
     "fingerprints": "Measurements and acoustic fingerprints of clips",
     "datasets": "Generated demo music",
     "answers": "What preparing and auditing datasets found",
+    "libraries": "Genres of whole libraries, as the page Classify keeps them",
     "uploads": "Archives and clips that were uploaded",
 }
 """The folders of the cache, and what they hold."""

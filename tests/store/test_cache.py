@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,12 @@ from genrecore.words import size
 @pytest.fixture(autouse=True)
 def _own_cache(_own_folders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+
+
+def test_every_folder_that_the_package_makes_there_is_listed() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "genrecore").rglob("*.py"))
+    folders = set(re.findall(r'cache_dir\(\) / "(\w+)"', source)) - {"tasks"}  # with their own list
+    assert folders == cache.KINDS.keys()
 
 
 def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
