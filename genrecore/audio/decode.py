@@ -350,7 +350,7 @@ class _Levels:
         """The mean (n,) of the channels of a block (n, channels).
 
         Raises:
-            AudioError: They are not numbers.
+            AudioError: They are not numbers, or their scale is not that of audio.
         """
         mono = _mono(block)
         peak = peak_mono = max(float(mono.max()), -float(mono.min()))
@@ -358,6 +358,8 @@ class _Levels:
             peak = max(float(block.max()), -float(block.min()))
         if not np.isfinite(peak):  # of an array with NaN, numpy's maximum is NaN
             raise AudioError(f"{self._label} holds samples that are not numbers (NaN or infinity).")
+        if peak > LOUDEST:  # at once: a resampler makes infinity of numbers near the largest
+            raise AudioError(f"{self._label} holds samples up to {peak:g}; expected -1 to 1.")
         self._peak = max(self._peak, peak)
         self._peak_mono = max(self._peak_mono, peak_mono)
         return mono
@@ -365,10 +367,8 @@ class _Levels:
     def check(self) -> None:
         """
         Raises:
-            AudioError: They are silent, or their scale is not that of audio.
+            AudioError: They are silent.
         """
-        if self._peak > LOUDEST:
-            raise AudioError(f"{self._label} holds samples up to {self._peak:g}; expected -1 to 1.")
         if self._peak < SILENCE:
             raise AudioError(f"{self._label} is silent: nothing in it is louder than −80 dBFS.")
         if self._peak_mono < SILENCE:

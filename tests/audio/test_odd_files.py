@@ -218,6 +218,19 @@ def test_no_content_ends_in_anything_but_an_error_for_people_widely(content: byt
     read_in_every_way(content)
 
 
+def test_a_stream_ends_before_its_resampler_makes_infinity_of_large_numbers() -> None:
+    """Numbers near the largest of float32: filtered, their sums exceed it."""
+    wave, file = np.random.default_rng(0).choice([-3e38, 3e38], 3 * 44_100), io.BytesIO()
+    soundfile.write(file, wave.astype(np.float32), 44_100, "FLOAT", format="WAV")
+    blocks = []
+    with (
+        pytest.raises(AudioError, match=r"holds samples up to 3e.38; expected -1 to 1"),
+        stream(file.getvalue(), RATE_HZ, accept_damaged=True) as opened,
+    ):
+        blocks += opened.blocks()
+    assert not blocks
+
+
 # ---- files that change while they are read
 
 
