@@ -13,6 +13,10 @@ class AudioError(GenrecoreError):
     """A file that cannot be used as a music clip; the sentence says why."""
 
 
+class DamagedAudioError(AudioError):
+    """A truncated or damaged file, of which a part can be decoded by whoever accepts that."""
+
+
 def describe(error: BaseException) -> str:
     """The one sentence a person needs about an error of any kind."""
     if isinstance(error, GenrecoreError):

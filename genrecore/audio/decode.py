@@ -28,7 +28,7 @@ from genrecore.audio.formats import FORMATS as FORMATS
 from genrecore.audio.formats import SEEKING, TOLERANCE_S, UNCOMPRESSED, Damaged
 from genrecore.audio.readers import RATES_HZ as RATES_HZ
 from genrecore.audio.readers import SoundFile, Source, opened
-from genrecore.errors import AudioError
+from genrecore.errors import AudioError, DamagedAudioError
 
 SILENCE = 10 ** (-80 / 20)
 """The peak below which a clip is silent: −80 dBFS, three steps of 16 bits; dither lies below it."""
@@ -94,6 +94,7 @@ def decode(
 
     Raises:
         AudioError: The file cannot be used; one sentence says what was found and expected.
+        DamagedAudioError: It is damaged or truncated, and that is not accepted.
     """
 
     excerpt = _Excerpt(sample_rate_hz, middle_s, start_s, least_s, most_s, accept_damaged)
@@ -435,7 +436,7 @@ def _fault(file: AnyFile, label: str, n_frames: int) -> str:
 
 def _refuse(fault: str) -> None:
     if fault:
-        raise AudioError(fault)
+        raise DamagedAudioError(fault)
 
 
 def _video_note(file: AnyFile, label: str) -> str:

@@ -58,6 +58,10 @@ SampleRateOption = Annotated[int, Option(help="Rate of the decoded audio: 16000,
 LeaveOutOption = Annotated[str, Option(help="Genres whose clips are not used: Rock, Folk.")]
 MergeOption = Annotated[str, Option(help="Genres made one: Vocal = Pop, Folk; Beats = …")]
 ClipLengthOption = Annotated[float, Option(help="Seconds to take from the middle of each clip.")]
+AcceptDamagedOption = Annotated[
+    bool,
+    switch("accept-damaged", "Of truncated and damaged files, use what can be decoded."),
+]
 
 
 @group.command("list")
@@ -110,6 +114,7 @@ def prepare(
     set_: DatasetSetOption = None,
     sample_rate_hz: SampleRateOption = 22_050,
     clip_s: ClipLengthOption = 30.0,
+    accept_damaged: AcceptDamagedOption = False,
     leave_out: LeaveOutOption = "",
     merge: MergeOption = "",
     background: BackgroundOption = False,
@@ -121,12 +126,13 @@ def prepare(
     from genrecore.data import genres
     from genrecore.data import prepare as preparation
 
-    chosen = _genres(leave_out, merge)
+    chosen = _genres(leave_out, merge) | {"audio.accept_damaged": accept_damaged}
     config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     dataset = DATASETS.choose(name, config.dataset.options)
     if background:
         arguments = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
         arguments += ["--clip-s", f"{clip_s:g}"]
+        arguments += ["--accept-damaged"] if accept_damaged else []
         arguments += ["--folder", str(folder.expanduser().absolute())] if folder else []
         arguments += [argument for item in set_ or [] for argument in ("--set", item)]
         for flag, text in (("--leave-out", leave_out), ("--merge", merge)):
@@ -171,6 +177,7 @@ def audit_dataset(
     set_: DatasetSetOption = None,
     sample_rate_hz: SampleRateOption = 22_050,
     clip_s: ClipLengthOption = 30.0,
+    accept_damaged: AcceptDamagedOption = False,
     leave_out: LeaveOutOption = "",
     merge: MergeOption = "",
     headers: Annotated[bool, switch("headers", "Also read the sample rate of every file.")] = False,
@@ -183,6 +190,7 @@ def audit_dataset(
     """Find faults, exact copies and near-duplicates in a dataset, and what crosses a split of it.
     The exit code is 0 whatever is found."""
     chosen = _genres(leave_out, merge) | {"fold": fold, "split_seed": split_seed}
+    chosen |= {"audio.accept_damaged": accept_damaged}
     chosen |= {"split": split} if split else {}
     config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     with reporting(quiet=as_json) as report:

@@ -49,6 +49,12 @@ class Audio(Group):
         ge=1.0,
         le=1200.0,
     )
+    accept_damaged: bool = Field(
+        False,
+        title="Train on damaged files",
+        description="Of truncated and damaged files, uses what can be decoded and names them; "
+        "otherwise they are left out.",
+    )
 
 
 class Segments(Group):

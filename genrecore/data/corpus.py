@@ -21,7 +21,7 @@ import pandas as pd
 
 from genrecore.audio import decode as audio
 from genrecore.data.parallel import in_order
-from genrecore.errors import AudioError, GenrecoreError
+from genrecore.errors import AudioError, DamagedAudioError, GenrecoreError
 from genrecore.store.files import (
     cache_dir,
     changed,
@@ -37,6 +37,7 @@ from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 2  # raised when what is stored changes
+_TO_ACCEPT = "The setting audio.accept_damaged (--accept-damaged) uses what can be decoded of it."
 FULL_SCALE = 32768.0
 """Samples of the corpus are int16: full scale is 1."""
 
@@ -65,6 +66,8 @@ class Corpus:
         medium: `audio`, `image`, `table`, `vector` or `sequence`.
         shape: Of one image (channels, height, width), one row (descriptors,), or one vector or
             step (numbers,).
+        warnings: What is said of clips that are used, as that only a part of them could be
+            decoded: `clip_id, reason`.
     """
 
     folder: Path
@@ -74,6 +77,7 @@ class Corpus:
     skipped: list[dict[str, str]]
     medium: str = "audio"
     shape: tuple[int, ...] = ()
+    warnings: tuple[dict[str, str], ...] = ()
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -113,7 +117,11 @@ def clip_shape(medium: str, counts: pd.Series, shape: tuple[int, ...]) -> tuple[
 
 
 def build(
-    clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report = silent
+    clips: pd.DataFrame,
+    sample_rate_hz: int,
+    clip_s: float,
+    report: Report = silent,
+    accept_damaged: bool = False,
 ) -> Corpus:
     """The corpus of these clips, from the cache or built now.
 
@@ -124,11 +132,13 @@ def build(
         sample_rate_hz: Rate to which every clip is resampled.
         clip_s: Seconds taken from the middle of each clip.
         report: Called as `report(phase, done, total)`.
+        accept_damaged: Of truncated and damaged files, take what can be decoded.
     """
-    folder = _folder(clips, content_digests(clips, report), sample_rate_hz, clip_s)
+    contents = content_digests(clips, report)
+    folder = _folder(clips, contents, sample_rate_hz, clip_s, accept_damaged)
 
     def make(partial: Path) -> None:
-        _build_into(partial, clips, sample_rate_hz, clip_s, report)
+        _build_into(partial, clips, sample_rate_hz, clip_s, accept_damaged, report)
 
     return _whole(folder, make, lambda: _read(folder, sample_rate_hz), report, resume=True)
 
@@ -154,13 +164,15 @@ def _whole(
     return corpus
 
 
-def kept(clips: pd.DataFrame, sample_rate_hz: int, clip_s: float) -> Corpus | None:
+def kept(
+    clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, accept_damaged: bool = False
+) -> Corpus | None:
     """The corpus of these clips, as `build` gives it, if it was built before and no file has
     changed since; no file is read."""
     stamps, memo = _stamps(clips), _memo()
     if not all(not stamp or stamp in memo for stamp in stamps):
         return None
-    folder = _folder(clips, _named(stamps, memo), sample_rate_hz, clip_s)
+    folder = _folder(clips, _named(stamps, memo), sample_rate_hz, clip_s, accept_damaged)
     return _read(folder, sample_rate_hz) if folder.is_dir() else None
 
 
@@ -176,9 +188,16 @@ def kept_at() -> tuple[int, ...]:
     return tuple(times)
 
 
-def _folder(clips: pd.DataFrame, contents: list[str], sample_rate_hz: int, clip_s: float) -> Path:
+def _folder(
+    clips: pd.DataFrame,
+    contents: list[str],
+    sample_rate_hz: int,
+    clip_s: float,
+    accept_damaged: bool,
+) -> Path:
     pairs = list(zip(clips["clip_id"], contents, strict=True))
-    return cache_dir() / "corpora" / digest([_FORMAT, sample_rate_hz, clip_s, pairs])
+    more = ["accept_damaged"] if accept_damaged else []
+    return cache_dir() / "corpora" / digest([_FORMAT, sample_rate_hz, clip_s, pairs, *more])
 
 
 def _read(folder: Path, sample_rate_hz: int) -> Corpus | None:
@@ -191,7 +210,12 @@ def _read(folder: Path, sample_rate_hz: int) -> Corpus | None:
         [line["clip_id"] for line in usable], [line["n_samples"] for line in usable]
     )
     skipped = [line for line in lines if "reason" in line]
-    return Corpus(folder, folder.name, sample_rate_hz, index, skipped)
+    warnings = tuple(
+        {"clip_id": line["clip_id"], "reason": str(line["warning"])}
+        for line in usable
+        if line.get("warning")
+    )
+    return Corpus(folder, folder.name, sample_rate_hz, index, skipped, warnings=warnings)
 
 
 def cached_values(
@@ -256,7 +280,12 @@ def _n_bytes(lines: list[dict[str, Any]]) -> int:
 
 
 def _build_into(
-    folder: Path, clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report
+    folder: Path,
+    clips: pd.DataFrame,
+    sample_rate_hz: int,
+    clip_s: float,
+    accept_damaged: bool,
+    report: Report,
 ) -> None:
     finished = _index_lines(folder) or []
     if changed(folder / "samples.i16")[1] < _n_bytes(finished):  # damaged
@@ -266,11 +295,16 @@ def _build_into(
     os.truncate(folder / "samples.i16", _n_bytes(finished))
     rest = clips.iloc[len(finished) :]
 
-    def decode(path: str) -> np.ndarray | str:
+    def decode(path: str) -> tuple[np.ndarray, str] | str:
         try:
-            return quantise(audio.decode(path, sample_rate_hz, middle_s=clip_s).wave)
+            decoded = audio.decode(
+                path, sample_rate_hz, middle_s=clip_s, accept_damaged=accept_damaged
+            )
+        except DamagedAudioError as error:
+            return f"{error} {_TO_ACCEPT}"
         except AudioError as error:
             return str(error)
+        return quantise(decoded.wave), decoded.warning
 
     with (
         open(folder / "samples.i16", "ab") as samples,
@@ -283,9 +317,11 @@ def _build_into(
             if isinstance(result, str):
                 line: dict[str, Any] = {"clip_id": clip_id, "reason": result}
             else:
-                samples.write(result.data)
+                wave, warning = result
+                samples.write(wave.data)
                 samples.flush()  # before its line: a line promises that its samples are there
-                line = {"clip_id": clip_id, "n_samples": len(result)}
+                line = {"clip_id": clip_id, "n_samples": len(wave)}
+                line |= {"warning": warning} if warning else {}
             index.write(json.dumps(line) + "\n")
             index.flush()
 

@@ -62,6 +62,12 @@ def decode(
             f"{'is' if n == 1 else 'are'} left out; "
             f"the first is {first['clip_id']}: {first['reason']}"
         )
+    if built.warnings:
+        n, first = len(built.warnings), built.warnings[0]
+        notes.append(
+            f"{out_of(n, len(table))} clips {'is' if n == 1 else 'are'} used with a warning; "
+            f"the first is {first['clip_id']}: {first['reason']}"
+        )
     return Prepared(usable(table, built, config, least_per_genre), built, skipped, notes)
 
 
@@ -115,7 +121,10 @@ def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent
     media = sorted(clips["medium"].unique())
     options = config.dataset.choose_from(datasets.DATASETS).options
     if media == ["audio"]:
-        return corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
+        settings = config.audio
+        return corpus.build(
+            clips, settings.sample_rate_hz, settings.clip_s, report, settings.accept_damaged
+        )
     if media == ["image"]:
         return corpus_images.build_images(clips, report, reading.image_size(options))
     if media == ["table"]:
@@ -237,5 +246,6 @@ def summary(prepared: Prepared) -> dict[str, Any]:
         if rate
         else None,  # images and rows have no length
         "skipped": prepared.skipped,
+        "warnings": list(prepared.corpus.warnings),
         "notes": prepared.notes,
     }

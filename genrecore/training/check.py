@@ -345,7 +345,7 @@ class _Data:
 
     stamp: Stamp
     genres: tuple[str, str]
-    audio: tuple[int, float]
+    audio: tuple[int, float, bool]
     cached_at: tuple[int, ...]  # when a corpus and its copies were last kept
 
 
@@ -363,7 +363,7 @@ def _data_of(config: RunConfig) -> _Data:
     data = _Data(
         stamp_of(dataset.name, dataset.options),
         (config.genres.leave_out, config.genres.merge),
-        (config.audio.sample_rate_hz, config.audio.clip_s),
+        (config.audio.sample_rate_hz, config.audio.clip_s, config.audio.accept_damaged),
         corpus.kept_at(),
     )
     kept = _corpus(data)
@@ -509,7 +509,7 @@ def _sizes(data: _Data) -> Sizes | str | None:
     if table["medium"].iloc[0] != "audio" and is_made and not is_made(dataset.options):
         return None
     try:
-        return sizes(table, dataset.options, *data.audio)
+        return sizes(table, dataset.options, *data.audio[:2])
     except GenrecoreError as error:
         return str(error)
 

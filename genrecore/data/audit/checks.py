@@ -54,6 +54,8 @@ def audit(
     findings += [Finding("remark", "note", str(note)) for note in clips.attrs.get("notes", [])]
     skipped = {item["clip_id"]: item["reason"] for item in corpus.skipped} if corpus else {}
     findings += [_unusable(clip_id, reason) for clip_id, reason in skipped.items()]
+    for item in corpus.warnings if corpus else ():
+        findings.append(_unusable(item["clip_id"], item["reason"], otherwise="remark"))
     if headers:
         findings += _headers(clips[~clips["clip_id"].isin(skipped)], report)
         checked.append("Sample rates in the headers of the files.")
@@ -125,10 +127,11 @@ def _result(
     )
 
 
-def _unusable(clip_id: str, reason: str) -> Finding:
-    """The finding about a clip that cannot be used; its kind follows from the reason."""
+def _unusable(clip_id: str, reason: str, otherwise: str = "unreadable") -> Finding:
+    """The finding about a clip that cannot be used, or only in part; its kind follows from the
+    reason."""
     kinds = {"truncated": "truncated", "is silent": "silent", "s are needed": "too_short"}
-    kind = next((kind for phrase, kind in kinds.items() if phrase in reason), "unreadable")
+    kind = next((kind for phrase, kind in kinds.items() if phrase in reason), otherwise)
     return Finding(kind, "warning", f"{clip_id}: {reason}", clip_id)
 
 

@@ -96,6 +96,7 @@ def prepare_words(dataset: Part, audio: Audio | None = None) -> list[str]:
     flags = dataset_words(dataset)
     if audio is not None:
         flags += ["--sample-rate-hz", str(audio.sample_rate_hz), "--clip-s", f"{audio.clip_s:g}"]
+        flags += ["--accept-damaged"] if audio.accept_damaged else []
     return ["datasets", "prepare", dataset.name, *flags, "--json"]
 
 
