@@ -18,6 +18,7 @@ from commands import genrecore
 from PIL import Image
 from test_audio import noise
 from test_ensemble import image_run
+from test_odd_files import SECONDS, odd_files
 from test_service import Server, ServiceLimits, served
 from untrained_runs import untrained_run
 
@@ -237,7 +238,7 @@ def test_a_folder_with_odd_files_is_classified_and_each_is_named(
 
 
 def test_the_service_answers_every_odd_file_with_a_sentence_or_a_prediction(
-    loaded: LoadedRun, odd_music: Path
+    loaded: LoadedRun, odd_music: Path, real_data: Path
 ) -> None:
     with served(load_ensemble([loaded.run]), ServiceLimits()) as server:
         assert isinstance(server, Server)
@@ -245,3 +246,12 @@ def test_the_service_answers_every_odd_file_with_a_sentence_or_a_prediction(
             if path.is_file():
                 answer = server.post(path.read_bytes(), params={"name": path.name})
                 assert answer.status_code in (200, 422), (path.name, answer.text)
+        for path in odd_files(real_data):
+            for whole in ("false", "true"):
+                params = {"name": path.name, "whole": whole}
+                answer = server.post(path.read_bytes(), params=params)
+                assert answer.status_code == 200, (path.name, answer.text)
+                clip = answer.json()
+                # Coders put up to 0.1 s before and behind where the file does not say how much.
+                assert clip["duration_s"] == pytest.approx(SECONDS.get(path.name, 5.0), abs=0.1)
+                assert clip["warning"] == ""

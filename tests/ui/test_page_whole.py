@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from opened import again, open_page, players, words
 from test_audio import noise
+from test_odd_files import SECONDS, odd_files
 from untrained_runs import untrained_run
 
 from genrecore.audio.decode import to_wav_bytes
@@ -57,3 +58,24 @@ def test_a_thinned_timeline_has_the_means_of_windows_in_a_row() -> None:
     assert drawn["start_s"].iloc[1:].tolist() == drawn["end_s"].iloc[:-1].tolist()
     np.testing.assert_allclose(drawn[["p_a", "p_b"]].sum(axis=1), 1.0)
     assert thinned(segments[:400], 400).equals(segments[:400])
+
+
+def test_every_odd_file_is_classified_among_others_and_alone(
+    store: Path, own_cache: Path, real_data: Path
+) -> None:
+    run = untrained_run(store)
+    paths = odd_files(real_data)
+    app = open_page("classify", run=run.run_id)
+    for path in paths:
+        app.file_uploader[0].upload(path.name, path.read_bytes())
+    app = again(app)
+    assert not app.error
+    (table,) = [frame.value for frame in app.dataframe if "Clip" in frame.value]
+    assert table["Clip"].tolist() == [path.name for path in paths]
+    for path in paths:
+        heard = uploads.keep_clips([(path.name, path.read_bytes())])
+        app = open_page("classify", run=run.run_id, heard=heard)
+        assert not app.error, path.name
+        seconds_s = [sound["duration_s"] for sound in players(app)[0]["sounds"]]
+        # Coders put up to 0.1 s before and behind where the file does not say how much.
+        assert seconds_s == [pytest.approx(SECONDS.get(path.name, 5.0), abs=0.1)], path.name
