@@ -16,7 +16,7 @@ from genrecore.evaluation import metrics
 from genrecore.evaluation.calibration import calibrate
 from genrecore.store.run import Run
 
-CLIP_COLUMNS = ("artist", "album", "path", "medium", "duration_s")
+CLIP_COLUMNS = ("artist", "album", "path", "medium", "duration_s", "content")
 
 ORDERS = {
     "worst": "Worst: the labelled genre gets the smallest probability",

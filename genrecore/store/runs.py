@@ -359,6 +359,9 @@ def find_same(
 ) -> list[Run | None]:
     """For each resolved configuration its run: a done one, or else one that works or waits.
 
+    A dataset counts by its name and folder: what its files hold is not read to draw up a plan. Of
+    runs between which files were replaced, comparisons say so (`same_clips`).
+
     Args:
         configs: The configurations.
         store: The folder of the runs.

@@ -161,7 +161,7 @@ def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
     ]  # fmt: skip
     assert label_reviews.read(store, "fma")["clip_id"].tolist() == ["000002"]
     lines = (store / label_reviews.FILE).read_text().splitlines()
-    assert lines[0] == "dataset,clip_id,genre,judgement,note,at"
+    assert lines[0] == "dataset,clip_id,genre,judgement,note,at,content"
     assert len(lines) == 6
     assert '"a ""note"", of two lines"' in lines[1]
     with pytest.raises(UsageError, match="right, wrong, unclear"):
@@ -169,6 +169,40 @@ def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
     (store / label_reviews.FILE).write_text("no,table\n1,2\n")
     with pytest.raises(GenrecoreError, match="lacks the columns dataset"):
         label_reviews.read(store)
+
+
+def test_a_judgement_is_of_the_content_that_was_heard_and_not_of_its_name(store: Path) -> None:
+    def judged(*clips: tuple[str, str, str | None]) -> dict[str, str]:
+        table = pd.DataFrame(clips, columns=["clip_id", "genre", "content"])
+        return label_reviews.of_clips(label_reviews.read(store), table)
+
+    label_reviews.add("folder", "rock/1.wav", "rock", "wrong", store=store, content="aa")
+    label_reviews.add("folder", "rock/1.wav", "rock", "right", store=store, content="bb")
+    label_reviews.add("folder", "rock/2.wav", "rock", "unclear", store=store)  # by a command
+    here = ("rock/1.wav", "rock", "aa"), ("rock/2.wav", "rock", "cc")
+    assert judged(*here) == {"rock/1.wav": "wrong", "rock/2.wav": "unclear"}
+    # Another folder with the same file names, the same music under another name or label, and a
+    # clip of an earlier version's run.
+    assert judged(("rock/1.wav", "rock", "dd")) == {}
+    assert judged(("rock/9.wav", "rock", "bb")) == {"rock/9.wav": "right"}
+    assert judged(("folk/9.wav", "folk", "bb")) == {}
+    assert judged(("rock/1.wav", "rock", None)) == {"rock/1.wav": "right"}
+    label_reviews.add("folder", "rock/9.wav", "rock", "", store=store, content="bb")
+    label_reviews.add("folder", "rock/2.wav", "rock", "", store=store, content="cc")
+    assert judged(*here, ("rock/9.wav", "rock", "bb")) == {"rock/1.wav": "wrong"}
+    assert label_reviews.read(store)["content"].tolist() == ["aa"]
+
+
+def test_judgements_of_an_earlier_version_stay_and_later_ones_are_added(store: Path) -> None:
+    before = 'dataset,clip_id,genre,judgement,note,at\ngtzan,"a,1",jazz,wrong,no,5.000\n'
+    (store / label_reviews.FILE).write_text(before)
+    assert label_reviews.read(store)["judgement"].tolist() == ["wrong"]
+    label_reviews.add("gtzan", "rock.9", "rock", "right", store=store, content="aa")
+    lines = (store / label_reviews.FILE).read_text().splitlines()
+    assert lines[1] == 'gtzan,"a,1",jazz,wrong,no,5.000,'
+    reviews = label_reviews.read(store)
+    assert reviews["clip_id"].tolist() == ["a,1", "rock.9"]
+    assert reviews["content"].tolist() == ["", "aa"]
 
 
 def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path) -> None:

@@ -152,6 +152,14 @@ def test_a_judgement_is_kept_and_taken_back(two: tuple[Run, Run], store: Path) -
     ]
     assert listed(app)["judgement"].iloc[0] == "wrong"
     assert app.get("download_button")
+    clips = two[0].clips
+    assert clips is not None
+    heard = clips["clip_id"] == clip
+    assert judgements["content"].tolist() == clips.loc[heard, "content"].tolist()
+    other = clips.assign(content=clips["content"].mask(heard, "0" * 32))  # other music of that name
+    other.to_parquet(two[0].folder / "clips.parquet")
+    assert listed(open_page("errors", run=two[0].run_id, view="labels"))["judgement"].isna().all()
+    clips.to_parquet(two[0].folder / "clips.parquet")
     app.button(key="judge_wrong").click().run()
     assert label_reviews.read(store).empty
 

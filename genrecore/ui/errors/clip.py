@@ -120,7 +120,10 @@ def _judge(run: Run, clip: pd.Series) -> None:
             if work_button(title, key=f"judge_{name}", icon=icon, type=kind):
                 judgement = "" if name == now else name  # a second press takes it back
                 with working("judge a label"):
-                    label_reviews.add(dataset, clip["clip_id"], clip["genre"], judgement)
+                    content = clip["content"] if pd.notna(clip["content"]) else ""
+                    label_reviews.add(
+                        dataset, clip["clip_id"], clip["genre"], judgement, content=str(content)
+                    )
                 st.rerun()
     table = judgements(dataset)
     if len(table):

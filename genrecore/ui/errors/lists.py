@@ -185,8 +185,8 @@ def labels(run: Run, tested: Sequence[Run]) -> ClipList:
     """Labels that may be wrong, with the judgements of listeners."""
     others = _choose_others(run, tested, 0, _other_folds(run, tested)) or []
     rows = mistakes.suspects(_tables(run, *others))
-    reviews = judgements(run.config.dataset.name).set_index("clip_id")
-    rows = rows.assign(judgement=rows["clip_id"].map(reviews["judgement"]))
+    reviews = label_reviews.of_clips(judgements(run.config.dataset.name), rows)
+    rows = rows.assign(judgement=rows["clip_id"].map(reviews))
     n_runs = words.plural(len(others) + 1, "run")
     return ClipList(
         rows,
