@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import soundfile
 from sample_files import silent_wav
 from split_tables import apply_split
+from test_audio import tone
 
-from genrecore.data import clips, datasets
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import clips, datasets, prepare
 from genrecore.data.corpus import build
 from genrecore.data.datasets import fma
 from genrecore.data.datasets.gtzan import published_facts
@@ -345,12 +348,8 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
         ("audio/1, ä.wav;", "Row 3 of the manifest manifest.csv has no genre for 'audio/1, ä.wav'"),
         (";rock", "Row 3 of the manifest manifest.csv has no path"),
         ("./audio/0, ä.wav;rock", "lists './audio/0, ä.wav' again, after row 2"),
-        ("audio/9.wav;rock", "no such file"),
         ("audio;rock", "neither audio nor an image"),
-        ("/etc/passwd.wav;rock", "lists '/etc/passwd.wav', but there is no such file."),
-        ("audio\\9.wav;rock", "lists 'audio\\\\9.wav', but there is no such file in"),
         ("C:\\music\\a.wav;rock", "begins with a drive of Windows; expected a path as this"),
-        ("audio/../../a.wav;rock", "no such file in"),
         ("audio/1, ä.wav;rock;more", "has 3 cells, the header 2"),
         ('audio/1, ä.wav;"rock', "cannot be read as CSV"),
     ],
@@ -358,6 +357,50 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
 def test_a_row_with_a_fault_is_named(row: str, message: str, listed: Path) -> None:
     _manifest(listed, "audio/0, ä.wav;rock", row)
     assert message in message_of("manifest", folder=str(listed))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("audio/9.wav", "lists 'audio/9.wav', but there is no such file in"),
+        ("/etc/passwd.wav", "lists '/etc/passwd.wav', but there is no such file."),
+        ("audio\\9.wav", "lists 'audio\\\\9.wav', but there is no such file in"),
+        ("audio/../../a.wav", "no such file in"),
+    ],
+)
+def test_a_file_that_is_not_there_costs_a_manifest_no_other(
+    path: str, message: str, listed: Path
+) -> None:
+    rows = [f"audio/{n}, ä.wav;{'ab'[n % 2]}" for n in range(6)]
+    _manifest(listed, *rows[:3], f"{path};a", *rows[3:])
+    table = datasets.load("manifest", {"folder": str(listed)})
+    assert len(table) == 6
+    (absent,) = table.attrs["left_out"]
+    assert absent["reason"].startswith("Row 5 of the manifest manifest.csv lists")
+    assert message in absent["reason"]
+    _manifest(listed, f"{path};a", f"{path};b")
+    assert "again, after row 2" in message_of("manifest", folder=str(listed))
+    _manifest(listed, f"{path};a", "gone.wav;b")
+    said = message_of("manifest", folder=str(listed))
+    assert said.startswith("None of the 2 files is there. Row 2 of the manifest")
+    assert message in said
+
+
+def test_absent_files_of_a_manifest_are_counted_with_the_unreadable_ones(listed: Path) -> None:
+    for n in range(6):
+        soundfile.write(listed / f"{n}.wav", tone(2.0 + n / 10, 22_050, 1), 22_050)
+    (listed / "words.wav").write_text("These are words.")
+    rows = [f"{n}.wav;{'ab'[n % 2]}" for n in range(6)]
+    _manifest(listed, *rows, "gone.wav;a", "words.wav;b")
+    config = with_values(RunConfig(), {"dataset": "manifest", "dataset.folder": str(listed)})
+    prepared = prepare.decode(config)
+    assert [item["clip_id"] for item in prepared.skipped] == ["gone.wav", "words.wav"]
+    assert "2 of 8 clips cannot be used and are left out; the first is gone.wav: Row 8" in str(
+        prepared.notes
+    )
+    (listed / "4.wav").unlink()
+    with pytest.raises(GenrecoreError, match=r"too few clips in a \(2\)"):
+        prepare.decode(config)
 
 
 def test_a_manifest_names_files_anywhere_and_nothing_is_written_beside_them(

@@ -77,13 +77,13 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     Paths may lead anywhere, except in a manifest that was uploaded; nothing is written beside the
     files. Backslashes are understood as slashes. Rows with an empty column `split` keep a missing
     split. Other columns are ignored; comma, semicolon and tab separate. Messages count rows as a
-    spreadsheet does: the header is row 1.
+    spreadsheet does: the header is row 1. `attrs["left_out"]` names files that are not there.
 
     Raises:
         UsageError: No file given.
         GenrecoreError: No such file, no CSV, columns missing; a row without genre, a file that is
-            absent, no regular one, listed twice or of another kind than audio, images and
-            arrays, an unknown part; files of several kinds; a path with a drive of Windows.
+            listed twice or of another kind than audio, images and arrays, an unknown part; files
+            of several kinds; a path with a drive of Windows; or none of the files is there.
     """
     file = _file(options.folder)
     base = str(file.parent)
@@ -91,6 +91,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     media: dict[str, str] = {}
     row_numbers: dict[str, int] = {}
+    left_out: list[dict[str, str]] = []
     for number, cells in _rows(file):
         report(Phase.READING_LIST, len(rows), 0)
         path, split = cells["path"], cells["split"].lower()
@@ -111,11 +112,14 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
             problem = f"lists {path!r} again, after row {row_numbers[name]}"
         elif medium is None:
             problem = f"lists {path!r}, which is neither audio nor an image nor an array by name"
-        elif not is_regular_file(location):
-            where = "" if os.path.isabs(path) else f" in {base}"
-            problem = f"lists {path!r}, but there is no such file{where}"
         elif split and split not in SPLIT_WORDS:
             problem = f"has the split {cells['split']!r}; expected train, valid or test"
+        elif not is_regular_file(location):  # the fault of this file alone
+            row_numbers[name] = number
+            where = "" if os.path.isabs(path) else f" in {base}"
+            reason = _sentence(file, number, f"lists {path!r}, but there is no such file{where}")
+            left_out.append({"clip_id": name, "reason": reason})
+            continue
         else:
             row_numbers[name], media[name] = number, medium
             rows.append(
@@ -130,10 +134,14 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
             )
             continue
         _refuse(file, number, problem)
+    if left_out and not rows:
+        raise GenrecoreError(f"None of the {len(left_out)} files is there. {left_out[0]['reason']}")
     if not rows:
         raise GenrecoreError(f"The manifest {file} lists no files; expected {_EXPECTED}.")
     refuse_mixed(media, f"the manifest {file.name}")
-    return own_clips(rows, options.array, report)
+    table = own_clips(rows, options.array, report)
+    table.attrs["left_out"] = left_out
+    return table
 
 
 def _location(base: str, path: str) -> str:
@@ -149,7 +157,11 @@ def _location(base: str, path: str) -> str:
 
 
 def _refuse(file: Path, number: int, problem: str) -> NoReturn:
-    raise GenrecoreError(f"Row {number} of the manifest {file.name} {problem}.")
+    raise GenrecoreError(_sentence(file, number, problem))
+
+
+def _sentence(file: Path, number: int, problem: str) -> str:
+    return f"Row {number} of the manifest {file.name} {problem}."
 
 
 def _file(option: str) -> Path:
