@@ -46,6 +46,7 @@ _FILES = {
     "sweep": "plans",
     "plans": "plans",
     "papers": "papers",
+    "records": "records",
     "leaklab": "leaklab",
     "probe": "probe",
     "embed": "probe",

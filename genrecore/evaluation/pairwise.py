@@ -160,10 +160,11 @@ def judge_pairs(sides: Sequence[Side], band: float, on_shared: bool = False) -> 
         )  # fmt: skip
         row |= {"p_holm": p, "verdict": verdict.word, "better": verdict.better}
         row |= {"resolved": verdict.resolved, "sentence": refused or verdict.sentence}
-    return Pairs(pd.DataFrame(rows), [_accuracy(side) for side in sides])
+    return Pairs(pd.DataFrame(rows), [accuracy(side) for side in sides])
 
 
-def _accuracy(side: Side) -> Interval:
+def accuracy(side: Side) -> Interval:
+    """The accuracy of a side over all its tests."""
     if not side.clips:
         return NOTHING
     clips = pd.Index(sorted(side.clips))

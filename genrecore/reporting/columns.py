@@ -280,6 +280,30 @@ DEPENDENCE = _columns(
     best=COLUMNS["worst"],
     p_holm=Column("p, all genres", "p", "Cochran's Q, adjusted for the number of genres."),
 )
+RECORDS = _columns(
+    "title split accuracy accuracy_low spread n_test pretraining source protocol parameters_m kind "
+    "note",
+    title=Column("System", width=200),
+    split=Column("Split", width=110),
+    accuracy=Column("Accuracy", "share", width=80),
+    accuracy_low=Column(
+        "95 % interval", "share",
+        "For the test clips and the printed spread; none where the number of clips is not known.",
+        "accuracy_high", 130,
+    ),
+    spread=Column("±, points", "size", "The spread over seeds, as printed.", width=76),
+    n_test=Column("Clips", "count", "Of the test; none where it is not known.", width=64),
+    pretraining=Column("Pretrained on", width=180),
+    source=Column("Source", width=220),
+    protocol=Column("Trained here", width=180),
+    parameters_m=Column("Parameters, millions", "decimal"),
+    kind=Column("Who measured", "text", "Printed by its authors, reproduced, or independent."),
+)  # fmt: skip
+OWN_RESULTS = _columns(
+    "title marks accuracy accuracy_low n_seeds n_clips verdict",
+    accuracy=Column("Accuracy", "share"),
+    n_seeds=Column("Seeds", "count"),
+)
 PROTOCOL = _columns(
     "title run_id dataset split fold seed split_seed n_train n_valid n_test choose_epoch audit"
 )

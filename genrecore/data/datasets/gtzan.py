@@ -60,6 +60,7 @@ class GtzanOptions(Options):
     needs_folder=True,
     medium=medium_of_form,
     n_genres=10,
+    n_clips=1_000,
     mirror=MIRROR,
     not_fetched="GTZAN has no licence that would let genrecore fetch it for you",
     known_copies=lambda: published_facts()["exact_copy_of"].dropna(),

@@ -30,6 +30,7 @@ class DatasetFacts:
         takes_zip: Whether a zip of it may be uploaded.
         medium: What it gives: `audio`, `image` or `table`; or a function that says.
         n_genres: How many genres it has, or a function that says; 0 where only its files can tell.
+        n_clips: How many clips the whole dataset has; 0 where it has no fixed number.
         made_up: Whether it is synthetic, not real music.
         is_made: Whether the files are there, of a dataset whose loader makes them; None where
             loading only reads.
@@ -45,6 +46,7 @@ class DatasetFacts:
     takes_zip: bool = False
     medium: str | Callable[[Any], str] = "audio"
     n_genres: int | Callable[[Any], int] = 0
+    n_clips: int = 0
     made_up: bool = False
     is_made: Callable[[Any], bool] | None = None
     expected: Callable[[Any], pd.DataFrame] | None = None
