@@ -56,17 +56,10 @@ def _print(table: RecordTable) -> None:
     else:
         out.print("None of your runs was tested on this split.")
     out.print()
-    names = (
-        "title",
-        "accuracy",
-        "accuracy_low",
-        "spread",
-        "n_test",
-        "pretraining",
-        "kind",
-        "source",
+    left_out = {"protocol", "parameters_m", "note"} | (set() if table.is_random else {"split"})
+    print_columns(
+        table.published_rows, {name: RECORDS[name] for name in RECORDS if name not in left_out}
     )
-    print_columns(table.published_rows, {name: RECORDS[name] for name in names})
     out.print()
 
 

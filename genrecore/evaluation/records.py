@@ -168,7 +168,7 @@ class RecordTable:
 
 
 @dataclass(frozen=True)
-class Measured:
+class SystemScore:
     """What the test predictions of a system say.
 
     Attributes:
@@ -182,21 +182,21 @@ class Measured:
     n_given: int
 
 
-def measure(runs: Sequence[Run]) -> Measured:
+def measure(runs: Sequence[Run]) -> SystemScore:
     """The result of the runs of one system; those that turn out to be unreadable are left out."""
     readable = [run for run, _ in each_readable(runs, lambda run: run.tables)]
     if not readable:
-        return Measured(NOTHING, 0, 0)
+        return SystemScore(NOTHING, 0, 0)
     system = System(systems.signature(readable[0]), tuple(readable))
     side, _ = systems.side(system, system.signature, same_clips(readable))
     n_given = min(0 if run.clips is None else len(run.clips) for run in readable)
-    return Measured(pairwise.accuracy(side), len(side.clips), n_given)
+    return SystemScore(pairwise.accuracy(side), len(side.clips), n_given)
 
 
 def record_tables(
     runs: Iterable[Run],
     dataset: str,
-    measure: Callable[[Sequence[Run]], Measured] = measure,
+    measure: Callable[[Sequence[Run]], SystemScore] = measure,
 ) -> list[RecordTable]:
     """The published results of a dataset by split, random splits last, and ours among them.
 
@@ -241,7 +241,7 @@ def split_group(run: Run) -> str:
 
 
 def _own_results(
-    ours: Sequence[System], table: RecordTable, measure: Callable[[Sequence[Run]], Measured]
+    ours: Sequence[System], table: RecordTable, measure: Callable[[Sequence[Run]], SystemScore]
 ) -> tuple[OwnResult, ...]:
     """Our systems against the table, those that cannot be compared last."""
     titles = systems.titles(ours)
@@ -254,7 +254,7 @@ def _own_results(
     return tuple(order)
 
 
-def _own_result(system: System, title: str, measured: Measured, table: RecordTable) -> OwnResult:
+def _own_result(system: System, title: str, measured: SystemScore, table: RecordTable) -> OwnResult:
     accuracy = measured.accuracy
     result = OwnResult(
         system.signature, title, system.runs, accuracy, measured.n_clips, NOT_COMPARABLE, ""
@@ -276,7 +276,7 @@ def difference(ours: Interval, published: Interval) -> Interval:
     return clustered.independent(ours.value - published.value, parts)
 
 
-def _why_not(system: System, measured: Measured, table: RecordTable) -> str:
+def _why_not(system: System, measured: SystemScore, table: RecordTable) -> str:
     """Why a system cannot be set against the published results, as the rest of a sentence that
     begins with its name; empty where it can."""
     if any(run.config.genres != Genres() for run in system.runs):

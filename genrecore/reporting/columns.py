@@ -301,6 +301,7 @@ RECORDS = _columns(
 )  # fmt: skip
 OWN_RESULTS = _columns(
     "title marks accuracy accuracy_low n_seeds n_clips verdict",
+    title=Column("Yours"),
     accuracy=Column("Accuracy", "share"),
     n_seeds=Column("Seeds", "count"),
 )

@@ -68,6 +68,7 @@ PAGES = {
     "overview": [{}],
     "leaks": [{}],
     "papers": [{}],
+    "records": [{}],
     "classify": [{}],
     "sound": [{}],
     "models": [{}],

@@ -67,7 +67,7 @@ def test_a_page_tells_its_place_in_the_menu(
     titles = {group: [page.title for page in pages] for group, pages in frame.menu().items()}
     assert titles == {
         "Work": ["Overview", "Datasets", "Train", "Runs", "Compare", "Errors", "Classify"],
-        "Studies": ["Plans", "Papers"],
+        "Studies": ["Plans", "Papers", "Records"],
         "Learn": ["Sound", "Models", "Leaks"],
     }
     (tmp_path / "overview.py").write_text("# menu: Results, 20, :material/home:\n")

@@ -49,11 +49,10 @@ def records(table: RecordTable, styles: Mapping[str, RunStyle]) -> Chart:
     best = table.record.accuracy
     rows = [names[k] for k in order]
     traces: list[dict[str, Any]] = [_at(best, rows)]
-    for kind, (noun, symbol) in _KINDS.items():
+    kinds = [kind for kind in _KINDS if any(kind == result.kind for result in table.published)]
+    for kind in kinds:
         members = [result for result in table.published if result.kind == kind]
-        if members:
-            members_names = [name_of[id(member)] for member in members]
-            traces.append(_published(members, members_names, noun, symbol, table.is_random))
+        traces.append(_published(members, [name_of[id(m)] for m in members], table.is_random))
     traces += [_own(own, name_of[id(own)], styles[own.key]) for own in table.own]
     numbers = _numbers(table).iloc[order].reset_index(drop=True)
     ends = numbers[["Accuracy", "from", "to"]].to_numpy(dtype=float)
@@ -73,10 +72,11 @@ def records(table: RecordTable, styles: Mapping[str, RunStyle]) -> Chart:
         "tickfont": {"size": 11},
     }
     n_lines = sum(1 + name.count("<br>") for name in rows)
-    height = 130 + 12 * len(rows) + 14 * n_lines
+    top = 50 + 20 * len(kinds)  # the legend's entries stand one below another in narrow windows
+    height = 54 + top + 12 * len(rows) + 14 * n_lines
     figure = draw(
-        traces, "Accuracies with 95 % intervals", height, along, upward, 76,
-        legend=legend_below_title(xref="container"),
+        traces, "Accuracies with 95 % intervals", height, along, upward, top,
+        legend=legend_below_title(tracegroupgap=0),
     )  # fmt: skip
     texts = "; ".join(
         f"{row['Result']}{' (yours)' if row['Whose'] == 'yours' else ''} {percent(row['Accuracy'])}"
@@ -101,10 +101,9 @@ def _value(result: PublishedResult | OwnResult) -> float:
     return result.accuracy if isinstance(result, PublishedResult) else result.accuracy.value
 
 
-def _published(
-    members: list[PublishedResult], names: list[str], noun: str, symbol: str, is_random: bool
-) -> dict[str, Any]:
-    """The published results of a kind, as one trace."""
+def _published(members: list[PublishedResult], names: list[str], is_random: bool) -> dict[str, Any]:
+    """The published results of one kind, as a trace."""
+    noun, symbol = _KINDS[members[0].kind]
     colour = GREY if is_random else INK["light"]
     values = [member.accuracy for member in members]
     # Of an accuracy on an unknown number of clips the dot alone.
@@ -143,6 +142,7 @@ def _own(own: OwnResult, name: str, style: RunStyle) -> dict[str, Any]:
     accuracy = own.accuracy
     is_hollow = own.warnings or own.verdict == NOT_COMPARABLE
     symbol = f"{style.marker}-open" if is_hollow else style.marker
+    outline = {"width": 2.5, "color": style.colour}
     warning = "; ".join(own.warnings.values())
     return {
         "type": "scatter",
@@ -151,7 +151,7 @@ def _own(own: OwnResult, name: str, style: RunStyle) -> dict[str, Any]:
         "error_x": whiskers([accuracy.value], [accuracy.low], [accuracy.high], style.colour),
         "mode": "markers",
         "marker": {
-            "size": 13, "color": style.colour, "symbol": symbol, "line": {"width": 2.5}
+            "size": 13, "color": style.colour, "symbol": symbol, "line": outline
         },
         "showlegend": False,
         "hovertemplate": f"{label(own.title)}, yours: {percent(accuracy.value)} of "

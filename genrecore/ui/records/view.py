@@ -13,9 +13,9 @@ from genrecore.evaluation.records import (
     BELOW,
     NOT_COMPARABLE,
     SUSPICIOUS,
-    Measured,
     OwnResult,
     RecordTable,
+    SystemScore,
 )
 from genrecore.evaluation.verdicts import OPEN
 from genrecore.reporting.columns import OWN_RESULTS, RECORDS
@@ -43,7 +43,7 @@ def choose_dataset() -> str:
 
 
 @cached_by_files(in_runs("predictions.parquet", "clips.parquet"), max_entries=200, shared=True)
-def _measure(runs: Sequence[Run]) -> Measured:
+def _measure(runs: Sequence[Run]) -> SystemScore:
     return records.measure(runs)
 
 
@@ -66,6 +66,10 @@ def _show_split(table: RecordTable) -> None:
     own_styles = {own.key: styles[min(run.run_id for run in own.runs)] for own in table.own}
     chart(records_chart(table, own_styles), f"records_{table.split}")
     if table.own:
+        st.caption(
+            "Yours are bold, and hollow where a warning belongs to them or they are not "
+            "comparable. The dotted line is the best published result."
+        )
         rows = table.own_rows
         show_table(
             rows, shown_marks(list(OWN_RESULTS), rows), OWN_RESULTS, key=f"own_{table.split}"
