@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -153,11 +153,12 @@ def simulated(
     n_seeds: int,
     cluster: float,
     luck: float,
+    gap: float = 0.0,
     n_clips: int = 200,
 ) -> TestSets:
     """An artist, and a clip, is easy or hard for both systems (`cluster`), and easier for one of
     them (half of it); seeds differ by `luck`. All are standard deviations of a normal level whose
-    sign decides. Unequal artists have Pareto sizes."""
+    sign decides; the first system's is higher by `gap`. Unequal artists have Pareto sizes."""
     generator = np.random.default_rng([n_artists, n_seeds, int(10 * cluster), int(100 * luck)])
     shares = np.ones((n_sets, n_artists))
     if unequal:
@@ -173,8 +174,8 @@ def simulated(
 
     both = 0.4 + of_artists() + of_clips()
     sides = []
-    for _ in range(2):
-        own = both + of_artists() / 2 + 0.5 * of_clips()
+    for better in (gap, 0.0):
+        own = both + better + of_artists() / 2 + 0.5 * of_clips()
         lucky = luck * generator.normal(size=(n_seeds, n_sets))
         own = own + np.repeat(lucky, sizes.sum(axis=1), axis=1)
         sides.append(own + 0.5 * of_clips(n_seeds) > 0)
@@ -183,7 +184,8 @@ def simulated(
 
 def estimates(sets: TestSets) -> tuple[np.ndarray, ...]:
     """What `clustered` says of each set, all at once: whether the difference holds, its p-value,
-    and both ends of the interval of the first system's accuracy; (sets,) each."""
+    and both ends of the interval of the first system's accuracy; then the difference over its
+    uncorrected standard error, that of the artists' sums alone; (sets,) each."""
     sizes = sets.sizes
     n = sizes.sum(axis=1)
     share = sizes / n[:, None]
@@ -222,6 +224,7 @@ def estimates(sets: TestSets) -> tuple[np.ndarray, ...]:
     quantile = special.stdtrit(np.maximum(freedom, 1.0), 0.975)
     reach = np.maximum(quantile * np.sqrt(total), quantile**2 / (n + quantile**2))
     p = 2 * special.stdtr(freedom, -np.abs(a - b) * quantile / reach)
+    uncorrected = np.abs(a - b) / np.maximum(np.sqrt(((of_a - of_b) ** 2).sum(axis=1)), 1e-9)
     total, freedom = variance(of_a, sides[:1])
     z = special.stdtrit(np.maximum(freedom, 1.0), 0.975)
     spread, m = a * (1 - a), 1 / squares
@@ -234,6 +237,7 @@ def estimates(sets: TestSets) -> tuple[np.ndarray, ...]:
         p,
         (centre - half) / width,
         (centre + half) / width,
+        uncorrected,
     )
 
 
@@ -244,22 +248,41 @@ def test_the_simulation_has_the_estimates_of_the_package(
     n_artists: int, unequal: bool, n_seeds: int
 ) -> None:
     sets = simulated(25, n_artists, unequal, n_seeds, 0.8, 0.1)
-    for number, (holds, p, low, high) in enumerate(zip(*estimates(sets), strict=True)):
+    for number, (holds, p, low, high, _) in enumerate(zip(*estimates(sets), strict=True)):
         a, b, artists = sets.numbered(number)
         gap, accuracy = clustered.difference(a, b, artists), clustered.accuracy(a, artists)
         assert gap.holds == holds
         assert (gap.p, accuracy.low, accuracy.high) == pytest.approx((p, low, high))
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Shares of simulated test sets: two equal systems `different`, the interval of an accuracy
+    `covering` the true one, two that differ by ten points `found` different; and `findable` by the
+    uncorrected test with just that critical value at which it errs in 5 % of equal systems, which
+    nobody knows outside a simulation."""
+
+    different: float
+    covering: float
+    found: float
+    findable: float
+
+
 def rates(
     n_sets: int, n_artists: int, unequal: bool, n_seeds: int, cluster: float, luck: float = 0.0
-) -> tuple[float, float]:
-    """How often two equal systems are called different, and how often the interval of an accuracy
-    covers the true one."""
-    truth = stats.norm.cdf(0.4 / np.sqrt(1.25 * cluster**2 + 1 + 0.5 + luck**2))
-    sets = simulated(n_sets, n_artists, unequal, n_seeds, cluster, luck)
-    holds, p, low, high = estimates(sets)
-    return float((holds & (p < 0.05)).mean()), float(((low <= truth) & (truth <= high)).mean())
+) -> Rates:
+    spread = float(np.sqrt(1.25 * cluster**2 + 1 + 0.5 + luck**2))
+    truth = float(stats.norm.cdf(0.4 / spread))
+    gap = spread * float(stats.norm.ppf(truth + 0.1)) - 0.4
+    cell = (n_sets, n_artists, unequal, n_seeds, cluster, luck)
+    holds, p, low, high, uncorrected = estimates(simulated(*cell))
+    with_gap = estimates(simulated(*cell, gap))
+    return Rates(
+        different=float((holds & (p < 0.05)).mean()),
+        covering=float(((low <= truth) & (truth <= high)).mean()),
+        found=float((with_gap[0] & (with_gap[1] < 0.05)).mean()),
+        findable=float((with_gap[4] > np.quantile(uncorrected, 0.95)).mean()),
+    )
 
 
 def error_of(share: float, n_sets: int) -> float:
@@ -275,27 +298,27 @@ def test_equal_systems_are_rarely_called_different(
     n_artists: int, unequal: bool, n_seeds: int, luck: float
 ) -> None:
     n_sets = 300
-    different, covered = rates(n_sets, n_artists, unequal, n_seeds, 0.8, luck)
-    assert different <= 0.05 + error_of(0.05, n_sets)
-    assert covered >= 0.95 - error_of(0.95, n_sets)
+    measured = rates(n_sets, n_artists, unequal, n_seeds, 0.8, luck)
+    assert measured.different <= 0.05 + error_of(0.05, n_sets)
+    assert measured.covering >= 0.95 - error_of(0.95, n_sets)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("unequal", [False, True], ids=["equal", "unequal"])
 @pytest.mark.parametrize("n_artists", [5, 10, 20, 80])
 def test_verdicts_and_intervals_hold_from_five_artists_on(n_artists: int, unequal: bool) -> None:
-    """Prints the table of docs/statistics.md; in a minute."""
+    """Prints the table of docs/statistics.md; in two minutes."""
     for n_seeds in (1, 2, 3, 5):
         cells = [
             rates(2000, n_artists, unequal, n_seeds, cluster, luck)
             for cluster in (0.3, 0.8, 1.5)
             for luck in ((0.0,) if n_seeds == 1 else (0.0, 0.05, 0.1))
         ]
-        different, covered = np.array(cells).T * 100
-        print(  # noqa: T201
-            f"| {n_artists} | {'un' * unequal}equal | {n_seeds} "
-            f"| {different.min():.1f} to {different.max():.1f} "
-            f"| {covered.min():.1f} to {covered.max():.1f} |"
-        )
+        shares = 100 * np.array([astuple(cell) for cell in cells])
+        spans = [f"{column.min():.1f} to {column.max():.1f}" for column in shares.T]
+        print(f"| {n_artists} | {'un' * unequal}equal | {n_seeds} | {' | '.join(spans)} |")  # noqa: T201
+        different, covering = shares.T[:2]
         assert different.max() <= 6.4
-        assert covered.min() >= 93
+        assert covering.min() >= 93
+        if n_artists >= 10:  # too wide in some cells; docs/statistics.md says in which and why
+            assert covering.max() <= 98.5
