@@ -327,6 +327,9 @@ def describe_layer(module: nn.Module) -> str:
             words += ", each channel alone" if alone else f", {module.groups} groups"
         return words
     if isinstance(module, nn.Linear):
+        if hasattr(module, "kernel_size"):  # a convolution as windows times a matrix
+            step = _step(module.stride, 1)
+            return f"Convolution {module.kernel_size}, {module.out_features} filters{step}"
         return f"Dense, {module.in_features} to {module.out_features}"
     if isinstance(module, nn.RNNBase):
         words = f"{module.mode.split('_')[0]}, {module.hidden_size} units"

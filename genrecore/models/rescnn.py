@@ -301,6 +301,15 @@ class _Windows(nn.Module):
         return wave.unfold(2, self.kernel_size, self.stride).transpose(1, 2).flatten(2)
 
 
+class _WindowWeights(nn.Linear):
+    """The weights of a convolution, for windows that are cut out already; outlines show its kernel
+    and step."""
+
+    def __init__(self, n_channels: int, maps: int, kernel_size: int, stride: int) -> None:
+        super().__init__(n_channels * kernel_size, maps, bias=False)
+        self.kernel_size, self.stride = kernel_size, stride
+
+
 class _Transpose(nn.Module):
     """(batch, a, b) → (batch, b, a)."""
 
@@ -314,7 +323,7 @@ def _of_waves(n_channels: int, maps: int, kernel: int, stride: int) -> nn.Module
     Windows times a matrix: the same sums as `nn.Conv1d(n_channels, maps, kernel, stride)`, and with
     such kernels five times as fast in bfloat16 on a CPU with matrix units.
     """
-    weights = nn.Linear(n_channels * kernel, maps, bias=False)
+    weights = _WindowWeights(n_channels, maps, kernel, stride)
     return nn.Sequential(_Windows(kernel, stride), weights, _Transpose())
 
 

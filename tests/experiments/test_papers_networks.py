@@ -99,3 +99,9 @@ def test_stages_have_the_shapes_of_the_cited_networks(study: str, row: str) -> N
     n_convolutions = {"exp3_alexnet": 5, "exp3_vgg16": 13}
     assert kinds.count("Convolution") == n_convolutions.get(row, kinds.count("Convolution"))
     assert kinds.count("Inception") == (9 if row == "googlenet" else 0)
+
+
+def test_benitos_first_layers_are_shown_as_the_convolutions_that_they_are() -> None:
+    layers = {row: card_of("benito", row).layers[0] for row in ("1d", "2d")}
+    assert layers["1d"].what == "Convolution 3072, 256 filters, step 1024"
+    assert layers["2d"].what == "Convolution 4, 256 filters"

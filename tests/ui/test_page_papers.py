@@ -200,7 +200,7 @@ def test_rows_whose_files_are_missing_are_left_out_with_the_reason(
     assert "holds no images_original" in reasons
     queue = app.button(key="queue")
     n = int(queue.label.removeprefix("Queue the ").removesuffix(" that can run"))
-    assert 0 < n < 22
+    assert 0 < n < 2 * len(papers.study("qin").rows)
     queue.click().run()
     assert not app.exception
     assert len(runs.all_runs(nobody_starts)) == n
@@ -239,6 +239,13 @@ def test_figures_of_music_and_of_networks_are_drawn_without_a_run(
         assert not app.error
         assert len(app.dataframe) == n
         assert all("What it is" in frame.value for frame in app.dataframe), (study, figure)
+
+
+def test_a_figure_is_headed_by_its_number_once(store: Path) -> None:
+    for study, figure in (("benito", "Fig. 2"), ("hong", "Figure 1"), ("liu", "Figure 3")):
+        app = open_page("papers", study=study, view="figures", figure=figure)
+        assert f"{figure}: " in words(app)
+        assert f"{figure}: {figure}" not in words(app)
 
 
 def test_every_figure_is_drawn_or_says_what_it_would_show() -> None:

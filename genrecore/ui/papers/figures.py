@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -112,9 +113,7 @@ def show(results: Results) -> None:
 
 def _caption(figure: PrintedFigure) -> str:
     """The caption without the figure's own name."""
-    text = figure.caption
-    if text.startswith("Figure"):
-        text = text.partition(":")[2] or text.partition(". ")[2]
+    text = re.sub(r"^Fig(ure|\.) \d+[:.] ", "", figure.caption)
     letter = figure.place[-3:]
     if letter in ("(a)", "(b)", "(c)"):
         text = text.partition(letter)[2].partition("(")[0]
