@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import soxr
 
-from genrecore.audio.formats import TOLERANCE_S, Damaged, Format, read_at
+from genrecore.audio.formats import TOLERANCE_S, Damaged, Format, links, read_at
 from genrecore.errors import AudioError
 
 BLOCK_VALUES = 2**16  # 256 KiB of float32 a block, whatever the number of channels
@@ -54,7 +54,7 @@ class FFmpegFile:
         """
         self._kind, self._raw, self._start, self._size = kind, raw, start, size
         self._first: Any = None
-        self._links = _links(raw, start, size) if kind.name == "Ogg" else [(start, size)]
+        self._links = links(kind, raw, start, size)
         with _failing():
             self._view, self._container = self._open()
             sound = _sound(self._container)
@@ -302,7 +302,6 @@ _SAMPLES = {
 """FFmpeg's names of sample formats: as numpy has them, and full scale."""
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
-_MOST_LINKS = 10_000  # each is opened by itself, which takes time
 _MOST_FAILURES = 1000  # one after another while nothing is read: of a buffer of 32 KiB
 _WRONG = ("gsm", "gsm_ms", "amrnb", "adpcm_g726", "adpcm_g726le")
 """Decoders that take every rate for 8 kHz."""
@@ -336,19 +335,6 @@ def _counted_s(head: bytes, rate_hz: int) -> float:
             n_frames = int.from_bytes(head[at + at_count : at + at_count + 4], "big")
             return n_frames * (1152 if rate_hz >= 32_000 else 576) / rate_hz
     return 0.0
-
-
-def _links(raw: IO[bytes], start: int, size: int) -> list[tuple[int, int]]:
-    """Where the links of an Ogg chain begin and end, of which each may have a rate and channels of
-    its own (RFC 3533): at pages marked as a stream's first behind pages that are not."""
-    begins, at, was_first = [start], start, True
-    while len(head := read_at(raw, at, 282)) > 27 and head[:5] == b"OggS\0":
-        is_first, n_segments = bool(head[5] & 2), head[26]
-        if is_first and not was_first and len(begins) < _MOST_LINKS:
-            begins.append(at)
-        was_first = is_first
-        at += 27 + n_segments + sum(head[27 : 27 + n_segments])
-    return list(zip(begins, [*begins[1:], size], strict=True))
 
 
 def _ends_in_a_page(raw: IO[bytes], size: int) -> bool:

@@ -5,7 +5,8 @@ The content decides, not the name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -28,12 +29,15 @@ class Format:
         demuxer: FFmpeg's name of it.
         begins: Whether these bytes begin one.
         counts: Whether FFmpeg has the length from the header: elsewhere it only estimates it.
+        joint: How each of several files begins that were joined to one, where decoders end with
+            the first.
     """
 
     name: str
     demuxer: str
     begins: Callable[[bytes], bool]
     counts: bool = True
+    joint: re.Pattern[bytes] | None = None
 
 
 def _magic(*beginnings: bytes, at: int = 0) -> Callable[[bytes], bool]:
@@ -61,14 +65,18 @@ def _is_mpeg(head: bytes) -> bool:
     return is_layer and head[2] >> 4 != 15 and head[2] >> 2 & 3 != 3
 
 
+_TTA = re.compile(rb"TTA1[\x01\x02]\x00[^\x00]\x00")
+# WavPack's first block: version 4, sample 0, and of the blocks of several channels the first.
+_WITH_BIT_11 = b"".join(re.escape(bytes([flags])) for flags in range(256) if flags & 8)
+_WAVPACK = re.compile(rb"wvpk.{5}\x04.{6}\x00{4}.{5}[" + _WITH_BIT_11 + rb"]", re.DOTALL)
 _QUICKTIME = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _RAW_AAC = Format("AAC", "aac", _is_adts, counts=False)
 _MP3 = Format("MP3", "mp3", _is_mpeg, counts=False)
 _KINDS = (
-    Format("WAV", "wav", _is_wav),
+    Format("WAV", "wav", _is_wav, joint=re.compile(rb"RIFF....WAVEfmt ", re.DOTALL)),
     Format("AIFF", "aiff", lambda h: h[:4] == b"FORM" and h[8:12] in (b"AIFF", b"AIFC")),
     Format("AU", "au", lambda h: h[:4] in (b".snd", b"dns.") and len(h) >= 12),
-    Format("FLAC", "flac", _magic(b"fLaC")),
+    Format("FLAC", "flac", _magic(b"fLaC"), joint=re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")),
     Format("Ogg", "ogg", _magic(b"OggS")),
     Format("MP4", "mov", _magic(*_QUICKTIME, at=4)),
     Format("Matroska", "matroska", _magic(b"\x1a\x45\xdf\xa3")),
@@ -76,11 +84,11 @@ _KINDS = (
     Format("W64", "w64", _magic(b"riff\x2e\x91\xcf\x11")),
     Format("CAF", "caf", _magic(b"caff")),
     Format("VOC", "voc", _magic(b"Creative Voice File\x1a"), counts=False),
-    Format("WavPack", "wv", _magic(b"wvpk")),
+    Format("WavPack", "wv", _magic(b"wvpk"), joint=_WAVPACK),
     Format("Monkey's Audio", "ape", _magic(b"MAC ")),
     Format("Musepack", "mpc8", _magic(b"MPCK")),
     Format("Musepack", "mpc", _magic(b"MP+")),
-    Format("True Audio", "tta", _magic(b"TTA1")),
+    Format("True Audio", "tta", _magic(b"TTA1"), joint=_TTA),
     Format("AMR", "amr", _magic(b"#!AMR"), counts=False),
     Format("E-AC-3", "eac3", lambda h: h[:2] == b"\x0b\x77" and h[5:6] > b"\x57", False),
     Format("AC-3", "ac3", _magic(b"\x0b\x77"), counts=False),
@@ -166,6 +174,41 @@ def sniff(raw: IO[bytes], size: int, label: str) -> tuple[Format, int]:
         f"{label} is not an audio file: its content looks like {like or 'nothing known'}; "
         f"expected {READABLE}."
     )
+
+
+_MOST_LINKS = 10_000  # each is opened by itself, which takes time
+_WINDOW, _LONGEST_JOINT = 2**20, 32
+
+
+def links(kind: Format, raw: IO[bytes], start: int, size: int) -> list[tuple[int, int]]:
+    """Where the parts of a file begin and end that decoders take one by one, of which each may have
+    a rate and channels of its own: links of an Ogg chain, and files that were joined to one."""
+    begins = [start]
+    for at in _pages(raw, start) if kind.name == "Ogg" else _joints(kind, raw, start, size):
+        if len(begins) < _MOST_LINKS:
+            begins.append(at)
+    return list(zip(begins, [*begins[1:], size], strict=True))
+
+
+def _pages(raw: IO[bytes], start: int) -> Iterator[int]:
+    """Where links begin in an Ogg chain (RFC 3533): at pages marked as a stream's first behind
+    pages that are not."""
+    at, was_first = start, True
+    while len(head := read_at(raw, at, 282)) > 27 and head[:5] == b"OggS\0":
+        is_first, n_segments = bool(head[5] & 2), head[26]
+        if is_first and not was_first:
+            yield at
+        was_first = is_first
+        at += 27 + n_segments + sum(head[27 : 27 + n_segments])
+
+
+def _joints(kind: Format, raw: IO[bytes], start: int, size: int) -> Iterator[int]:
+    """Where files begin that were joined to the first."""
+    for at in range(start + 1, size if kind.joint else 0, _WINDOW):
+        window = read_at(raw, at, _WINDOW + _LONGEST_JOINT)
+        for match in kind.joint.finditer(window) if kind.joint else ():
+            if match.start() < _WINDOW:
+                yield at + match.start()
 
 
 def _first_frame(raw: IO[bytes], start: int) -> tuple[Format, int] | None:

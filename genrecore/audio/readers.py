@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 
 from genrecore.audio.ffmpeg import BLOCK_VALUES, FFmpegFile, View, between, protected
-from genrecore.audio.formats import READABLE, UNCOMPRESSED, Damaged, Format, read_at, sniff
+from genrecore.audio.formats import READABLE, UNCOMPRESSED, Damaged, Format, links, read_at, sniff
 from genrecore.errors import AudioError
 
 Source = str | Path | bytes | BinaryIO
@@ -40,6 +40,8 @@ class SoundFile:
         is_cut: Always false: what is cut off is missing from `n_frames`.
         lost_s: Always 0.
         n_decoded: Samples a channel that `blocks` has read.
+
+    Of several files that were joined to one, it reads none.
     """
 
     is_cut, lost_s, has_video, n_decoded = False, 0.0, False, 0
@@ -49,8 +51,10 @@ class SoundFile:
         Raises:
             Damaged: libsndfile cannot read it.
         """
-        self._handle = handle
+        self._handle, self._kind, self._raw, self._size = handle, kind, raw, size
         # Before libsndfile opens the file: both move the same position in it.
+        if kind.name == "WAV" and _goes_on(kind, raw):
+            raise Damaged
         times_bytes, least_frames = _claim(kind.name, raw, size)
         self._file: _Stream | None = self._open()
         file = self._file
@@ -74,6 +78,7 @@ class SoundFile:
         """
         file, self._file = self._file or self._open(), None
         with file:
+            self._refuse_joined()
             buffer = np.empty((max(1, BLOCK_VALUES // self.channels), self.channels), np.float32)
             last = self.n_frames if end is None or not self.seeks else min(end, self.n_frames)
             try:
@@ -95,6 +100,14 @@ class SoundFile:
         """Frees what the library holds; the file itself stays open."""
         if self._file is not None:
             self._file.close()
+
+    def _refuse_joined(self) -> None:
+        if self._kind.name == "FLAC":  # all of it is looked through
+            place = self._raw.tell()  # which is also libsndfile's
+            n_parts = len(links(self._kind, self._raw, 0, self._size))
+            self._raw.seek(place)
+            if n_parts > 1:
+                raise Damaged
 
     def _open(self) -> _Stream:
         try:
@@ -166,6 +179,13 @@ def _wav_data(raw: IO[bytes]) -> tuple[int, int] | None:
             is_long = magic in (b"RF64", b"BW64") and length == 0xFFFFFFFF
             return at, long_length if is_long else length
     return None
+
+
+def _goes_on(kind: Format, raw: IO[bytes]) -> bool:
+    """Whether another wav lies behind the samples of the first."""
+    at, length = _wav_data(raw) or (0, 0)
+    behind = read_at(raw, at + length + length % 2, 16)
+    return bool(kind.joint and length and kind.joint.match(behind))
 
 
 def _chunks(raw: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int]]:

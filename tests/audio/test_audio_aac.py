@@ -25,9 +25,11 @@ def encode(
     codec: str = "aac",
     tag: str = "",
     cover: bool = False,
+    form: str = "",
     **options: str,
 ) -> bytes:
-    """A file of a wave (n, channels): `ipod` (m4a), `mp4` or `adts` (raw aac)."""
+    """A file of a wave (n, channels): `ipod` (m4a), `mp4`, `adts` (raw aac), …; `form` is the
+    coder's sample format, by default its first."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[wave.shape[1]]
     file = io.BytesIO()
     with av.open(file, "w", format=kind, options=options) as container:
@@ -37,6 +39,7 @@ def encode(
         stream = container.add_stream(codec, rate=rate_hz, layout=layout)
         if tag:
             container.metadata["title"] = tag
+        stream.codec_context.format = form or stream.codec_context.format
         stream.codec_context.open()
         n = stream.codec_context.frame_size or 4096
         form = stream.codec_context.format.name

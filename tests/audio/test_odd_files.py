@@ -73,6 +73,43 @@ def test_the_links_of_a_chain_may_have_other_rates_and_channels(subtype: str) ->
         decode(chain[:-99], 48_000)
 
 
+def tune(seconds: float, rate_hz: int, channels: int, hz: int) -> np.ndarray:
+    times_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    return 0.5 * np.repeat(np.sin(2 * np.pi * hz * times_s)[:, None], channels, 1)
+
+
+@pytest.mark.parametrize("rates_hz", [(44_100, 44_100), (22_050, 44_100), (44_100, 22_050)])
+@pytest.mark.parametrize("kind", ["FLAC", "WAV", "wv", "tta"])
+def test_joined_files_are_read_to_their_end(kind: str, rates_hz: tuple[int, int]) -> None:
+    content = b""
+    for rate_hz, seconds, channels, hz in zip(
+        rates_hz, (2.0, 3.0), (1, 2), (440, 880), strict=True
+    ):
+        wave = tune(seconds, rate_hz, channels, hz)
+        if kind in ("FLAC", "WAV"):
+            file = io.BytesIO()
+            soundfile.write(file, wave, rate_hz, "PCM_16", format=kind)
+            content += file.getvalue()
+        else:
+            codec, form = {"wv": ("wavpack", "s16p"), "tta": ("tta", "s16")}[kind]
+            content += encode(wave, rate_hz, kind, codec, form=form)
+    decoded = decode(content, RATE_HZ)
+    assert (decoded.duration_s, decoded.source_rate_hz) == (
+        pytest.approx(5.0, abs=1e-3),
+        rates_hz[0],
+    )
+    assert (decoded.n_channels, decoded.warning) == (1, "")
+    for start_s, hz in ((0.5, 440), (2.5, 880), (4.0, 880)):
+        part = decoded.wave[round(start_s * RATE_HZ) :][: RATE_HZ // 2]
+        assert np.abs(np.fft.rfft(part)).argmax() * 2 == hz
+        assert np.sqrt((part**2).mean()) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+    middle = decode(content, RATE_HZ, middle_s=1.0)
+    assert middle.start_s == pytest.approx(2.0, abs=1e-3)
+    with stream(content, RATE_HZ) as opened:
+        np.testing.assert_array_equal(np.concatenate([*opened.blocks()]), decoded.wave)
+    assert len(outline(content, 50)) == 50
+
+
 # ---- what is no sound, called by its name; and what could lead elsewhere
 
 
