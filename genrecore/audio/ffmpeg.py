@@ -54,6 +54,7 @@ class FFmpegFile:
         """
         self._kind, self._raw, self._start, self._size = kind, raw, start, size
         self._first: Any = None
+        self.announced = 0
         self._links = links(kind, raw, start, size)
         with _failing():
             self._view, self._container = self._open()
@@ -173,7 +174,7 @@ class FFmpegFile:
         import av
 
         self.lost_s, self.is_cut = 0.0, False
-        n_lost, frame = 0, None
+        n_lost, frame, skipped = 0, None, _Skipped(self._raw)
         for link in range(len(self._links)):
             if link:
                 self.close()
@@ -185,11 +186,14 @@ class FFmpegFile:
             n_failures, position = 0, -1
             while n_failures < _MOST_FAILURES:
                 try:
-                    for frame in self._container.decode(_sound(self._container)):
-                        if n_lost:
-                            self.lost_s += n_lost * frame.samples / frame.sample_rate
-                            n_lost = 0
-                        yield frame
+                    for packet in self._container.demux(_sound(self._container)):
+                        for frame in packet.decode():
+                            if n_lost:
+                                self.lost_s += n_lost * frame.samples / frame.sample_rate
+                                n_lost = 0
+                            if not (self._kind.counts or self.announced):  # no length is told
+                                skipped.count(packet, self._links[link][0], frame)
+                            yield frame
                     break
                 except EOFError:
                     break
@@ -197,6 +201,8 @@ class FFmpegFile:
                     n_lost += frame is not None  # what comes before the first frame is no loss
                     n_failures = 0 if self._view.tell() != position else n_failures + 1
                     position = self._view.tell()
+        if not (self._kind.counts or self.announced):
+            self.lost_s = max(self.lost_s, skipped.seconds)
         self.is_cut = n_lost > 0 or self._view.has_failed
         if self._kind.name == "Ogg":
             self.is_cut |= _ends_in_a_page(self._raw, self._size)
@@ -212,6 +218,31 @@ class FFmpegFile:
         if sound.duration:
             return float(sound.duration * sound.time_base)
         return (self._container.duration or 0) / 1e6
+
+
+class _Skipped:
+    """How much a decoder passed over between packets that follow one another in a file."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw, self._end = raw, -1
+        self._n_skipped = self._n_bytes = 0
+        self._decoded_s = 0.0
+
+    def count(self, packet: Any, start: int, frame: Any) -> None:
+        """Takes in a packet of a stream that begins at byte `start`, and a frame of it."""
+        self._decoded_s += frame.samples / frame.sample_rate
+        if packet.pos is None or packet.pos + start + packet.size == self._end:
+            return
+        at = packet.pos + start
+        if 0 <= self._end < at and not read_at(self._raw, self._end, 8).startswith(_TAGS):
+            self._n_skipped += at - self._end
+        self._end = at + packet.size
+        self._n_bytes += packet.size
+
+    @property
+    def seconds(self) -> float:
+        """As long as what was decoded of as many bytes."""
+        return self._n_skipped * self._decoded_s / max(1, self._n_bytes)
 
 
 class _Part:
@@ -302,6 +333,7 @@ _SAMPLES = {
 """FFmpeg's names of sample formats: as numpy has them, and full scale."""
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # of titles and pictures, between files that were joined
 _MOST_FAILURES = 1000  # one after another while nothing is read: of a buffer of 32 KiB
 _WRONG = ("gsm", "gsm_ms", "amrnb", "adpcm_g726", "adpcm_g726le")
 """Decoders that take every rate for 8 kHz."""

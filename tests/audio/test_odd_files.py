@@ -110,6 +110,24 @@ def test_joined_files_are_read_to_their_end(kind: str, rates_hz: tuple[int, int]
     assert len(outline(content, 50)) == 50
 
 
+@pytest.mark.parametrize("kind", ["ac3", "eac3", "mp2", "mp3"])
+def test_junk_in_a_stream_without_a_length_counts_by_its_bytes(kind: str) -> None:
+    """A decoder passes over it as one packet, however long it is."""
+    codec, form = {"mp2": ("mp2", "s16"), "mp3": ("libmp3lame", "fltp")}.get(kind, (kind, "fltp"))
+    options = {"write_xing": "0"} if kind == "mp3" else {}
+    content = encode(tone(5.0, 48_000, 2), 48_000, kind, codec, form=form, **options)
+    half, fifth = len(content) // 2, len(content) // 5
+    for junk in (np.random.default_rng(0).bytes(fifth), bytes(fifth)):
+        for damaged in (content[:half] + junk + content[half + fifth :],
+                        content[:half] + junk + content[half:]):  # fmt: skip
+            with pytest.raises(AudioError, match=r"is damaged: (0\.9|1\.\d) s between its"):
+                decode(damaged, RATE_HZ)
+            assert decode(damaged, RATE_HZ, accept_damaged=True).warning
+    if kind.startswith("mp"):  # a picture between two files that were joined is none
+        tag = b"ID3\x04\0\0" + bytes([0, 1, 72, 0]) + bytes(200 * 128)
+        assert decode(content + tag + content, RATE_HZ).duration_s == pytest.approx(10.0, abs=0.2)
+
+
 # ---- what is no sound, called by its name; and what could lead elsewhere
 
 
