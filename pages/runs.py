@@ -4,7 +4,6 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.evaluation.listing import look
 from genrecore.ui.overview.song import show_song
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.unreadable import unreadable_runs
@@ -15,7 +14,7 @@ from genrecore.ui.runs.detail import run_detail
 
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
-listing = look()
+listing = readers.look()
 rows = listing.rows
 unreadable_runs(listing.unreadable)
 if not rows:

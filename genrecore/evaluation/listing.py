@@ -123,10 +123,10 @@ class Listing:
         return [run for run, row in zip(self.runs, self.rows, strict=True) if row.is_active]
 
 
-def look(store: Path | None = None) -> Listing:
-    """All runs of the store as they are now."""
+def look(store: Path | None = None, quick: bool = False) -> Listing:
+    """All runs of the store as they are now; `quick` as of `summaries`."""
     listing = Listing([], [], [])
-    for summary in summaries(store):
+    for summary in summaries(store, quick):
         try:
             row = summary.fault or _row(summary)
         except Unreadable as error:

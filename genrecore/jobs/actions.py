@@ -30,12 +30,12 @@ from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, ta
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run, store_dir
 from genrecore.store.runs import (
-    all_runs,
     create_run,
     each_readable,
     fault,
     find_folder,
     run_folders,
+    summaries,
 )
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
 from genrecore.words import listed, plural
@@ -92,7 +92,12 @@ def ensure_runner(store: Path | None = None) -> None:
     if is_locked(store / RUNNER_LOCK):
         return
     at_rest = FINAL | {"queued"} if paused(store) else FINAL
-    states = each_readable(all_runs(store), lambda run: run.state)
+    unfinished = (
+        Run.summarised(kept)
+        for kept in summaries(store, quick=True)
+        if kept.fault is None and kept.values["course"]["state"] not in FINAL
+    )
+    states = each_readable(unfinished, lambda run: run.state)
     if not any(
         (run.status["state"] in ("queued", "starting") and os.access(run.folder, os.W_OK))
         or run.alive

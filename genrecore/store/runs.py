@@ -223,9 +223,14 @@ def _is_run(folder: Path) -> bool:
     return False
 
 
-def summaries(store: Path | None = None) -> list[Summary]:
-    """A summary of each run in the store, readable or not, the newest first."""
-    kept = _summaries(store or store_dir()).look()
+def summaries(store: Path | None = None, quick: bool = False) -> list[Summary]:
+    """A summary of each run in the store, readable or not, the newest first.
+
+    Args:
+        store: The folder of the runs.
+        quick: Whether a file that was edited in place may be noticed late (`Summaries.look`).
+    """
+    kept = _summaries(store or store_dir()).look(quick)
     if any_noted():  # one was found since, as a table was read
         return [_with_noted(summary) for summary in kept]
     return kept

@@ -10,7 +10,10 @@ and nothing stays in it of runs that are gone.
 Whether a run changed is told by the times of its files. A process looks at all of them when it
 first sees a run. Afterwards it looks at the folder's own time, which changes whenever a file comes,
 goes or is replaced, as all our writers do; and in turn at all files of `_AT_A_LOOK` runs, to notice
-those that others edit in place.
+those that others edit in place. That time is kept as well, and a quick look, as pages take it,
+trusts it from the beginning: else the first page of a server would ask for the times of 22 files of
+each run. The price: in a store of more than `_AT_A_LOOK` runs, a file that was edited in place
+while no server ran is noticed only when the run's turn comes, or by any look that is not quick.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import threading
 import time
 import zlib
@@ -32,7 +36,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable, read_bytes, write_bytes
 
 FILE = ".summaries"
-_FORMAT = "genrecore summaries 3"
+_FORMAT = "genrecore summaries 4"
 """Another number wherever a summary holds something else than before, or means it otherwise."""
 _MOST_BYTES, _MOST_LINE = 2**28, 2**16
 _AT_A_LOOK = 250
@@ -53,6 +57,7 @@ class Summary:
         rest_text: The other one, as JSON.
         fault: Why the run cannot be read.
         folder_stamp: Of its folder when all its files were looked at; None right after a change.
+        is_checked: Whether this process has looked at all its files.
     """
 
     folder: Path
@@ -61,6 +66,7 @@ class Summary:
     rest_text: bytes = b""
     fault: Unreadable | None = None
     folder_stamp: tuple[int, int] | None = None
+    is_checked: bool = False
     _derived: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -108,8 +114,13 @@ class Summaries:
         self._summaries: dict[str, Summary] = {}
         self._is_loaded, self._turn, self._n_unsaved = False, 0, 0
 
-    def look(self) -> list[Summary]:
-        """A summary of each run as it is now, the newest first."""
+    def look(self, quick: bool = False) -> list[Summary]:
+        """A summary of each run as it is now, the newest first.
+
+        Args:
+            quick: Whether a folder that did not change vouches for its files, even those that this
+                process has not looked at yet.
+        """
         with self._lock:
             try:
                 names = [name for name in os.listdir(self._store) if not name.startswith(".")]
@@ -117,6 +128,7 @@ class Summaries:
                 return []
             if not self._is_loaded:
                 self._summaries, self._is_loaded = self._load(), True
+                self._turn = random.randrange(len(names) + 1)  # some servers live for few looks
             names.sort(reverse=True)
             settled_ns = time.time_ns() - _SETTLED_NS
             turn = self._turn if self._turn < len(names) else 0
@@ -124,9 +136,14 @@ class Summaries:
             summaries = {}
             for number, name in enumerate(names):
                 summary = self._summaries.get(name)
-                in_turn = turn <= number < self._turn
                 stamp = _folder_stamp(f"{self._store}/{name}", settled_ns)
-                if summary is None or in_turn or not stamp or summary.folder_stamp != stamp:
+                if (
+                    summary is None
+                    or not (quick or summary.is_checked)
+                    or turn <= number < self._turn
+                    or not stamp
+                    or summary.folder_stamp != stamp
+                ):
                     folder = summary.folder if summary else self._store / name
                     summary = self._check(folder, summary, stamp)
                 if summary is not None:
@@ -143,17 +160,18 @@ class Summaries:
         """The summary of a run, made anew where a file changed; None where it is no run."""
         changes = self._changes(folder)
         number = hash(changes)  # of integers: the same in every process
-        if known is None or known.changes != number:
+        is_new = known is None or known.changes != number
+        if known is None or is_new:
             if not self._is_run(folder):
                 return None
             known = Summary(folder, number, {})
             try:
                 known.values, rest = self._summarise(folder, changes)
                 known.rest_text = _in_json(rest)
-                self._n_unsaved += known.is_lasting
             except Unreadable as error:
                 known.fault = error
-        known.folder_stamp = folder_stamp
+        self._n_unsaved += known.is_lasting and (is_new or known.folder_stamp != folder_stamp)
+        known.folder_stamp, known.is_checked = folder_stamp, True
         return known
 
     def _load(self) -> dict[str, Summary]:
@@ -163,8 +181,14 @@ class Summaries:
             for line in lines if head == self._head else ():
                 if line[:8] == _check_sum(line[9:]):
                     text, _, rest = line[9:].partition(b"\t")
-                    name, changes, values = from_json(text)
-                    summaries[name] = Summary(self._store / name, changes, values, rest)
+                    name, changes, stamp, values = from_json(text)
+                    summaries[name] = Summary(
+                        self._store / name,
+                        changes,
+                        values,
+                        rest,
+                        folder_stamp=stamp and tuple(stamp),
+                    )
         return summaries
 
     def _save(self) -> None:
@@ -172,7 +196,8 @@ class Summaries:
         lines = [self._head]
         for name, summary in self._summaries.items():
             if summary.is_lasting:
-                line = _in_json([name, summary.changes, summary.values]) + b"\t" + summary.rest_text
+                facts = [name, summary.changes, summary.folder_stamp, summary.values]
+                line = _in_json(facts) + b"\t" + summary.rest_text
                 if len(line) < _MOST_LINE:
                     lines.append(_check_sum(line) + b" " + line)
         self._n_unsaved = 0
@@ -187,7 +212,8 @@ def _folder_stamp(folder: str, settled_ns: int) -> tuple[int, int] | None:
         facts = os.stat(folder)
     except (OSError, ValueError):
         return None
-    return (facts.st_mtime_ns, facts.st_ino) if facts.st_mtime_ns < settled_ns else None
+    # Not the time of modification, which rsync and tar set back.
+    return (facts.st_ctime_ns, facts.st_ino) if facts.st_ctime_ns < settled_ns else None
 
 
 def _in_json(value: Any) -> bytes:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -18,7 +17,7 @@ import numpy as np
 import pytest
 from fake_runs import fake_run
 
-from genrecore.evaluation.listing import run_rows
+from genrecore.evaluation.listing import look, run_rows
 from genrecore.evaluation.scores import rank_runs
 from genrecore.jobs import actions
 from genrecore.store import faults, runs
@@ -194,10 +193,8 @@ def test_no_file_of_a_finished_run_is_opened_again(
 def test_the_time_of_a_folder_and_a_few_runs_in_turn_are_enough(
     store: Path, three_runs: list[Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    past = time.time() - 60
-    for run in three_runs:
-        os.utime(run.folder, (past, past))
     monkeypatch.setattr("genrecore.store.summaries._AT_A_LOOK", 1)
+    monkeypatch.setattr("genrecore.store.summaries._SETTLED_NS", 0)
     looked_at = []
     stamps_of = runs.stamps
 
@@ -214,6 +211,51 @@ def test_the_time_of_a_folder_and_a_few_runs_in_turn_are_enough(
     assert sum(row.starred for row in run_rows()) == 1
     _edit_in_place(three_runs[2].folder / "config.json", '"seed": 5', '"seed": 8')
     assert 8 in [row.seed for _ in three_runs for row in run_rows()]
+
+    run_rows()  # keeps the times of the folders
+    _new_process()
+    looked_at.clear()
+    look(quick=True)
+    assert len(looked_at) == 1
+    _edit_in_place(three_runs[2].folder / "config.json", '"seed": 8', '"seed": 6')
+    assert 6 in [row.seed for _ in three_runs for row in look(quick=True).rows]
+    _edit_in_place(three_runs[1].folder / "config.json", '"seed": 4', '"seed": 7')
+    _new_process()
+    look(quick=True)
+    assert sorted(row.seed for row in run_rows()) == [3, 6, 7]  # a look that is not quick
+
+
+def test_a_quick_look_of_a_new_process_sees_every_file_that_was_replaced(
+    store: Path, three_runs: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genrecore.store.summaries._AT_A_LOOK", 0)
+    monkeypatch.setattr("genrecore.store.summaries._SETTLED_NS", 0)
+    first, second, third = three_runs
+
+    def replace_and_set_back() -> None:
+        """As rsync and tar write files."""
+        facts = second.folder.stat()
+        for name, old, new in (("config.json", '"seed": 4', '"seed": 7'), ("status.json", "{", "")):
+            text = (second.folder / name).read_text()
+            other = second.folder / f".{name}"
+            other.write_text(text.replace(old, new, 1))
+            other.replace(second.folder / name)
+            os.utime(second.folder, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+    for change in (
+        lambda: actions.annotate(first, name="wide", starred=True),
+        lambda: fake_run(store, np.arange(90) < 50, np.arange(90), seed=9),
+        replace_and_set_back,
+        lambda: (first.folder / "predictions.parquet").unlink(),
+        lambda: actions.delete(third),
+    ):
+        run_rows()
+        change()
+        _new_process()
+        quick = look(quick=True)
+        _new_process()
+        assert str(quick.rows) == str(run_rows())  # text, since nan is not nan
+        assert list(map(str, quick.unreadable)) == list(map(str, unreadable_runs()))
 
 
 def test_nothing_stays_of_runs_that_are_gone(store: Path, three_runs: list[Run]) -> None:

@@ -15,7 +15,6 @@ from genrecore import words
 from genrecore.evaluation import systems, verdicts
 from genrecore.evaluation.clustered import METHOD
 from genrecore.evaluation.comparison import Comparison
-from genrecore.evaluation.listing import look
 from genrecore.evaluation.metrics import METRICS
 from genrecore.jobs import actions as jobs
 from genrecore.reporting import html, plots
@@ -125,7 +124,7 @@ def _more_seeds(selection: Selection) -> None:
     single = {system.signature: system for system in members if system.n_seeds == 1}
     if not single:
         return
-    listing = look()
+    listing = readers.look()
     accuracies = {row.run_id: row.accuracy for row in listing.rows}
     known = systems.group_runs(readers.tested(listing.runs))
     spread, n_systems = systems.seed_spread(known, accuracies)

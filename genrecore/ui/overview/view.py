@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from genrecore.evaluation.listing import Listing, look
+from genrecore.evaluation.listing import Listing
 from genrecore.store.run import Run
 from genrecore.ui.overview.song import drop_song
+from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_page
 from genrecore.ui.parts.frame import link_to, section
 from genrecore.ui.parts.live import IDLE_S, live, run_card
@@ -56,7 +57,9 @@ def first_steps() -> None:
 def live_runs(listing: Listing) -> None:
     """`running_now`, looked at again and again."""
     first, active = [listing], {run.run_id for run in listing.active}
-    live(lambda: running_now(first.pop() if first else look(), active), bool(active), IDLE_S)
+    live(
+        lambda: running_now(first.pop() if first else readers.look(), active), bool(active), IDLE_S
+    )
 
 
 def running_now(listing: Listing, active_before: set[str]) -> None:

@@ -9,9 +9,9 @@ from functools import lru_cache
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import metrics
+from genrecore.evaluation import listing, metrics
 from genrecore.evaluation.comparison import distinct
-from genrecore.evaluation.listing import look, run_ids, unreadable
+from genrecore.evaluation.listing import Listing, run_ids, unreadable
 from genrecore.evaluation.pooling import accuracy_by_pooling
 from genrecore.evaluation.preference import best_run, by_accuracy, by_preference
 from genrecore.evaluation.same_clips import collection_titles, place
@@ -21,6 +21,11 @@ from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run, store_dir
 from genrecore.store.runs import fault
 from genrecore.ui.parts.cache import cached_by_files, in_runs
+
+
+def look() -> Listing:
+    """The runs of the store, as quickly as `Summaries.look` has them."""
+    return listing.look(quick=True)
 
 
 def all_runs() -> list[Run]:

@@ -20,7 +20,7 @@ _MOST = 50
 def look_at_runs() -> Listing:
     """The runs of the store; a caption says how many the page leaves out because they cannot be
     read."""
-    listing = look()
+    listing = look(quick=True)
     n = len(listing.unreadable)
     if n:
         with st.container(horizontal=True, vertical_alignment="center", key="unreadable"):

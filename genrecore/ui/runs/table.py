@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.config.run import Part
 from genrecore.data import splits
-from genrecore.evaluation.listing import RunRow, run_rows
+from genrecore.evaluation.listing import RunRow
 from genrecore.jobs.actions import annotate
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store import settings
@@ -222,7 +222,7 @@ def live_list(rows: Sequence[RunRow]) -> None:
     first, at_work, n = [rows], _at_work(rows), len(rows)  # the first look is at these
 
     def draw() -> None:
-        fresh = first.pop() if first else run_rows()
+        fresh = first.pop() if first else readers.look().rows
         if _at_work(fresh) != at_work or bool(fresh) != bool(n):
             st.rerun()
         if fresh:
@@ -235,7 +235,7 @@ def live_list(rows: Sequence[RunRow]) -> None:
 def live_queue(rows: Sequence[RunRow]) -> None:
     """`run_queue`, looked at again and again."""
     first = [rows]
-    live(lambda: run_queue(first.pop() if first else run_rows()), bool(_at_work(rows)))
+    live(lambda: run_queue(first.pop() if first else readers.look().rows), bool(_at_work(rows)))
 
 
 def _at_work(rows: Sequence[RunRow]) -> set[str]:
