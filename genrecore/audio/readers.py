@@ -53,7 +53,7 @@ class SoundFile:
         """
         self._handle, self._kind, self._raw, self._size = handle, kind, raw, size
         # Before libsndfile opens the file: both move the same position in it.
-        if kind.name == "WAV" and _goes_on(kind, raw):
+        if kind.name == "WAV" and _goes_on(kind, raw, size):
             raise Damaged
         times_bytes, least_frames = _claim(kind.name, raw, size)
         self._file: _Stream | None = self._open()
@@ -181,11 +181,12 @@ def _wav_data(raw: IO[bytes]) -> tuple[int, int] | None:
     return None
 
 
-def _goes_on(kind: Format, raw: IO[bytes]) -> bool:
+def _goes_on(kind: Format, raw: IO[bytes], size: int) -> bool:
     """Whether another wav lies behind the samples of the first."""
     at, length = _wav_data(raw) or (0, 0)
-    behind = read_at(raw, at + length + length % 2, 16)
-    return bool(kind.joint and length and kind.joint.match(behind))
+    end = at + length + length % 2
+    is_short = length > 0 and end < size  # a forged length leads beyond all places
+    return bool(is_short and kind.joint and kind.joint.match(read_at(raw, end, 16)))
 
 
 def _chunks(raw: IO[bytes], order: str) -> Iterator[tuple[bytes, int, int]]:

@@ -128,6 +128,16 @@ def test_junk_in_a_stream_without_a_length_counts_by_its_bytes(kind: str) -> Non
         assert decode(content + tag + content, RATE_HZ).duration_s == pytest.approx(10.0, abs=0.2)
 
 
+def test_a_length_of_64_bits_leads_nowhere() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, noise(2.0), 44_100, "PCM_16", format="RF64")
+    content = bytearray(file.getvalue())
+    at = content.index(b"ds64") + 8
+    content[at : at + 24] = struct.pack("<QQQ", 2**63 - 1, 2**64 - 5, 2**62)
+    with pytest.raises(AudioError, match=r"truncated or its header|cannot be read"):
+        decode(bytes(content), RATE_HZ)
+
+
 # ---- what is no sound, called by its name; and what could lead elsewhere
 
 
