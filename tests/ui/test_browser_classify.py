@@ -55,7 +55,8 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(300)  # until what was just done has begun to be looked at
     page.wait_for_function(
         "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
-        " === 'notRunning'"
+        " === 'notRunning'",
+        polling=100,
     )
 
 
@@ -75,7 +76,7 @@ def player_on(page: Page, key: str) -> tuple[Locator, Locator]:
 
 def until(page: Page, audio: Locator, condition: str) -> None:
     """Waits until this holds of an audio element."""
-    page.wait_for_function(f"(audio) => {condition}", arg=audio.element_handle())
+    page.wait_for_function(f"(audio) => {condition}", arg=audio.element_handle(), polling=100)
 
 
 def test_every_format_is_heard_and_the_timeline_steers_the_player(

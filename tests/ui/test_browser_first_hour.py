@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import soundfile
 from browsing import IN_THE_BROWSER, Dashboard
-from conftest import wait_for
+from conftest import trained, wait_for
 from playwright.sync_api import Page, expect
 from test_browser import POINTS, prediction_on
 
+from genrecore.config.run import with_values
 from genrecore.data import datasets
 from genrecore.store import runs
 from genrecore.store.run import Run
+from genrecore.training.resolve import resolve
 
 pytestmark = IN_THE_BROWSER
 
@@ -47,7 +49,8 @@ def test_a_folder_without_artists_is_amber_all_the_way_and_never_a_dead_end(
     run = train(page, "Train", home / "runs")
     assert run.config.split.name == "stratified"
     watch_to_the_end(page, run)
-    again = train_once_more(page, dashboard, run, home / "runs")
+    quick = {"model.name": "logistic_regression", "feature.name": "descriptors"}
+    again = trained(resolve(with_values(run.config, quick)).config, home / "runs")
     for mark in (run, again):
         assert mark.unknown, mark.run_id
         assert not mark.leak
@@ -105,7 +108,7 @@ def watch_to_the_end(page: Page, run: Run) -> None:
     assert Run(run.folder).state == "done", Run(run.folder).reason
     expect(page.get_by_text("Test accuracy", exact=True).first).to_be_visible()
     if run.config.model.name == "cnn":
-        page.wait_for_function(f"({POINTS})() === {run.config.training.epochs}")
+        page.wait_for_function(f"({POINTS})() === {run.config.training.epochs}", polling=100)
     no_error(page)
 
 
@@ -140,7 +143,7 @@ def compare_hear_and_classify(
     player = page.get_by_role("group", name=re.compile("^Player: ")).first
     player.get_by_role("button", name="Play").click()
     audio = player.locator("audio").first.element_handle()
-    page.wait_for_function("audio => audio.currentTime > 0.1", arg=audio)
+    page.wait_for_function("audio => audio.currentTime > 0.1", arg=audio, polling=100)
     no_error(page)
 
     page.get_by_role("link", name="Classify", exact=True).click()

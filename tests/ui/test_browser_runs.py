@@ -125,9 +125,10 @@ def test_a_drag_over_a_chart_zooms_and_the_zoom_stays_over_new_epochs_and_a_relo
     live: Live,
 ) -> None:
     opened(page, dashboard, live.run)
-    page.wait_for_function(f"({CURVE})()[0] >= 9")
+    page.wait_for_function(f"({CURVE})()[0] >= 9", polling=100)
     n = page.evaluate(CURVE)[0]
-    page.wait_for_function(f"({CURVE})()[0] > {n}")  # drawn just now: it stays for seconds
+    # Drawn just now: it stays for seconds.
+    page.wait_for_function(f"({CURVE})()[0] > {n}", polling=100)
     plot = page.get_by_role("figure", name="Line chart of accuracy").locator(".nsewdrag").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
@@ -138,13 +139,13 @@ def test_a_drag_over_a_chart_zooms_and_the_zoom_stays_over_new_epochs_and_a_relo
     page.mouse.move(box["x"] + 0.75 * box["width"], y + 20, steps=6)
     page.mouse.up()
     page.wait_for_url("**epochs=*")
-    page.wait_for_function(f"({CURVE})()[1] >= 1.5")
+    page.wait_for_function(f"({CURVE})()[1] >= 1.5", polling=100)
     n, low, high = page.evaluate(CURVE)
     assert high - low < n - 1
-    page.wait_for_function(f"({CURVE})()[0] > {n}")  # drawn anew
+    page.wait_for_function(f"({CURVE})()[0] > {n}", polling=100)  # drawn anew
     assert page.evaluate(CURVE)[1:] == [low, high]
     page.reload()
-    page.wait_for_function(f"({CURVE})()[0] > {n}")
+    page.wait_for_function(f"({CURVE})()[0] > {n}", polling=100)
     assert page.evaluate(CURVE)[1:] == [low, high]
 
 
@@ -157,7 +158,7 @@ def test_nothing_is_drawn_anew_while_nothing_new_comes(
     time.sleep(1.5)  # an epoch that had begun is over
     opened(page, dashboard, live.run)
     expect(page.get_by_text("it is ended by force in")).to_be_visible()
-    page.wait_for_function(f"({CURVE})()[0] === {live.epoch}")
+    page.wait_for_function(f"({CURVE})()[0] === {live.epoch}", polling=100)
     page.evaluate("document.querySelector('.js-plotly-plot').dataset.same = 'yes'")
     countdown = page.get_by_text("it is ended by force in").inner_text()
     time.sleep(7)  # charts are looked at every six seconds
