@@ -25,8 +25,8 @@ import soxr
 from genrecore import words
 from genrecore.audio.ffmpeg import FFmpegFile
 from genrecore.audio.formats import FORMATS as FORMATS
+from genrecore.audio.formats import RATES_HZ as RATES_HZ
 from genrecore.audio.formats import SEEKING, TOLERANCE_S, UNCOMPRESSED, Damaged
-from genrecore.audio.readers import RATES_HZ as RATES_HZ
 from genrecore.audio.readers import SoundFile, Source, opened
 from genrecore.errors import AudioError, DamagedAudioError
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import soxr
 
-from genrecore.audio.formats import TOLERANCE_S, Damaged, Format, links, read_at
+from genrecore.audio.formats import RATES_HZ, TOLERANCE_S, Damaged, Format, links, read_at
 from genrecore.errors import AudioError
 
 BLOCK_VALUES = 2**16  # 256 KiB of float32 a block, whatever the number of channels
@@ -175,6 +175,7 @@ class FFmpegFile:
 
         self.lost_s, self.is_cut = 0.0, False
         n_lost, frame, skipped = 0, None, _Skipped(self._raw)
+        low_hz, high_hz = RATES_HZ
         for link in range(len(self._links)):
             if link:
                 self.close()
@@ -187,7 +188,11 @@ class FFmpegFile:
             while n_failures < _MOST_FAILURES:
                 try:
                     for packet in self._container.demux(_sound(self._container)):
-                        for frame in packet.decode():
+                        for decoded in packet.decode():
+                            if frame and not low_hz <= decoded.sample_rate <= high_hz:
+                                n_lost += 1
+                                continue
+                            frame = decoded
                             if n_lost:
                                 self.lost_s += n_lost * frame.samples / frame.sample_rate
                                 n_lost = 0
@@ -256,6 +261,7 @@ class _Part:
         self._rate_hz, self._n_channels = frame.sample_rate, frame.layout.nb_channels
         self._most = BLOCK_VALUES // self._n_channels
         self._type, self._full_scale = _SAMPLES[frame.format.name.removesuffix("p")]
+        self._n_at_once = max(1, BLOCK_VALUES * frame.sample_rate // rate_hz)  # of one block
         self._resampler = None
         if frame.sample_rate != rate_hz:
             self._resampler = soxr.ResampleStream(
@@ -289,11 +295,11 @@ class _Part:
             return False
         return True
 
-    def block(self) -> list[np.ndarray]:
+    def block(self) -> Iterator[np.ndarray]:
         """The frames that wait."""
         frame = self._fifo.read()
         if frame is None:
-            return []
+            return
         n, planes = frame.samples, frame.planes
         block = np.empty((n, self._n_channels), np.float32, "F")
         if frame.format.is_planar:
@@ -305,16 +311,18 @@ class _Part:
             block -= 128
         if self._full_scale != 1:
             block *= np.float32(1 / self._full_scale)
-        if self._resampler:
-            return [self._resampler.resample_chunk(block.mean(axis=1))[:, None]]
-        return [block]
+        if not self._resampler:
+            yield block
+            return
+        mono = block.mean(axis=1)
+        for at in range(0, n, self._n_at_once):
+            yield self._resampler.resample_chunk(mono[at : at + self._n_at_once])[:, None]
 
-    def rest(self) -> list[np.ndarray]:
+    def rest(self) -> Iterator[np.ndarray]:
         """What is left at the end."""
-        blocks = self.block()
+        yield from self.block()
         if self._resampler:
-            blocks.append(self._resampler.resample_chunk(np.empty(0, np.float32), True)[:, None])
-        return blocks
+            yield self._resampler.resample_chunk(np.empty(0, np.float32), True)[:, None]
 
 
 def between(block: np.ndarray, position: int, first: int, end: int | None) -> np.ndarray:

@@ -12,6 +12,10 @@ from typing import IO
 
 from genrecore.errors import AudioError
 
+RATES_HZ = (1_000, 768_000)
+"""The lowest and the highest sample rate of sound; others are forged, and resampling from them may
+take all memory."""
+
 TOLERANCE_S = 0.1
 """By how much a header may be wrong: encoders count a frame or two differently."""
 

@@ -20,11 +20,19 @@ import numpy as np
 import soundfile
 
 from genrecore.audio.ffmpeg import BLOCK_VALUES, FFmpegFile, View, between, protected
-from genrecore.audio.formats import READABLE, UNCOMPRESSED, Damaged, Format, links, read_at, sniff
+from genrecore.audio.formats import (
+    RATES_HZ,
+    READABLE,
+    UNCOMPRESSED,
+    Damaged,
+    Format,
+    links,
+    read_at,
+    sniff,
+)
 from genrecore.errors import AudioError
 
 Source = str | Path | bytes | BinaryIO
-RATES_HZ = (1_000, 768_000)
 
 
 class SoundFile:

@@ -22,6 +22,8 @@ from test_audio import RATE_HZ, noise, tone
 from test_audio_aac import encode
 
 from genrecore.audio.decode import decode, inspect, outline, stream
+from genrecore.audio.ffmpeg import BLOCK_VALUES
+from genrecore.audio.readers import opened
 from genrecore.errors import AudioError
 
 SECONDS = {
@@ -126,6 +128,23 @@ def test_junk_in_a_stream_without_a_length_counts_by_its_bytes(kind: str) -> Non
     if kind.startswith("mp"):  # a picture between two files that were joined is none
         tag = b"ID3\x04\0\0" + bytes([0, 1, 72, 0]) + bytes(200 * 128)
         assert decode(content + tag + content, RATE_HZ).duration_s == pytest.approx(10.0, abs=0.2)
+
+
+def test_a_forged_rate_further_on_takes_no_memory() -> None:
+    """A second of 44 100 Hz, and then samples that would last for hours."""
+    parts = []
+    for rate_hz in (44_100, 8, 384_000, 1_000):
+        file = io.BytesIO()
+        soundfile.write(file, noise(1.0, 44_100)[:, 0], rate_hz, "PCM_16", format="FLAC")
+        parts.append(file.getvalue())
+    with pytest.raises(AudioError, match="is truncated: it stops in the middle of a packet"):
+        decode(parts[0] + parts[1], RATE_HZ)
+    decoded = decode(parts[0] + parts[1], RATE_HZ, accept_damaged=True)
+    assert decoded.duration_s == 1.0
+    with opened(parts[2] + parts[3], "a.flac", ()) as (file, _):
+        n_values = [block.size for block in file.blocks()]
+    assert sum(n_values) == pytest.approx(384_000 * (44_100 / 384_000 + 44.1), rel=1e-3)
+    assert max(n_values) < 10 * BLOCK_VALUES  # soxr keeps a few; 44 100 samples would be 17 million
 
 
 def test_a_length_of_64_bits_leads_nowhere() -> None:
