@@ -15,7 +15,7 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable
-from genrecore.store.run import AT_REST, LIVE, Run, store_dir
+from genrecore.store.run import AT_REST, LIVE, Run, marked, store_dir
 from genrecore.store.runs import summaries
 from genrecore.store.scores import ACCURACY, read_scores
 from genrecore.store.summaries import Summary
@@ -184,10 +184,11 @@ def _row_as_written(run: Run) -> RunRow:
     best, left_s = course["best_valid_accuracy"], course["time_left_s"]
     scores = _scores(run)
     accuracy, low, high = (float(scores.get(name, math.nan)) for name in ACCURACY)
+    name = run.name  # made anew each time it is asked for
     return RunRow(
         run_id=run.run_id,
-        name=run.name,
-        title=run.title,
+        name=name,
+        title=marked(name, run.warnings),
         state=state,
         model=facts.model,
         dataset=facts.dataset,

@@ -128,8 +128,8 @@ def by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """The tested runs of each dataset, the most accurate first, and the dataset with most of them:
     accuracies on different music do not compare. Folders that hold other music are several."""
     groups: dict[str, list[Run]] = {}
-    ranked = by_accuracy(runs)
-    titles = _collection_titles(tuple({place(run): run for run in reversed(ranked)}.values()))
-    for run in ranked:
-        groups.setdefault(titles[place(run)], []).append(run)
+    ranked = [(place(run), run) for run in by_accuracy(runs)]
+    titles = _collection_titles(tuple(dict(reversed(ranked)).values()))
+    for here, run in ranked:
+        groups.setdefault(titles[here], []).append(run)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
