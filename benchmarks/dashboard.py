@@ -5,9 +5,9 @@ rates), serves the dashboard over it and opens pages as new visitors do: a fresh
 with an empty cache each time. The script's own time, without server and browser, is measured beside
 it. With `--scripts` nothing else is: each page's script, what it sends to the browser, and
 `genrecore runs list`, for stores of each of the numbers of runs given; a store of 25 tells what of
-it is not due to the runs. A new process first opens the page over a store of two runs, which
-imports what the page needs. Cold is then the first session over the store measured: nothing of it
-is in memory. Warm are later runs of that session.
+it is not due to the runs. A new process first opens the page over a store of three runs of two
+systems, which imports what the page needs. Cold is then the first session over the store measured:
+nothing of it is in memory. Warm are later runs of that session.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def main() -> None:
     server = None
     try:
         if arguments.scripts:
-            fill(work / "two", 2)
+            fill(work / "few", 3)
             for n in arguments.runs:
                 fill(work / f"runs {n}", n)
-                measure_scripts(work / f"runs {n}", work / "two", arguments)
+                measure_scripts(work / f"runs {n}", work / "few", arguments)
             return
         fill(work / "runs", arguments.runs[0])
         server, address = serve()
@@ -102,7 +102,7 @@ PAGES = ("overview", "datasets", "train", "runs", "runs?run=latest", "compare",
          "sound")  # fmt: skip
 
 
-def measure_scripts(store: Path, two: Path, arguments: argparse.Namespace) -> None:
+def measure_scripts(store: Path, few: Path, arguments: argparse.Namespace) -> None:
     """Prints the least seconds of processor time, and by the clock, of the pages' scripts and of
     the list of runs; the store's summaries are kept by then."""
     command = [sys.executable, "-m", "genrecore", "runs", "list"]
@@ -121,7 +121,7 @@ def measure_scripts(store: Path, two: Path, arguments: argparse.Namespace) -> No
         first, cold, warm = [], [], []
         for _ in range(arguments.processes):
             answer = subprocess.run(
-                [*own, "--other", str(two)], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+                [*own, "--other", str(few)], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
             )
             rows = [tuple(map(float, line.split())) for line in answer.stdout.splitlines()]
             first, cold, warm = [*first, rows[0]], [*cold, rows[1]], [*warm, *rows[2:]]

@@ -140,7 +140,8 @@ def _names(systems: Sequence[System]) -> dict[str, str]:
     """As `titles`, without marks."""
     by_stem: dict[str, list[System]] = {}
     for system in systems:
-        stem = f"{system.config.model.name} · {system.config.dataset.name}"
+        facts = system.runs[0].facts
+        stem = f"{facts.model} · {facts.dataset}"
         by_stem.setdefault(stem, []).append(system)
     names = {}
     for stem, members in by_stem.items():

@@ -12,6 +12,7 @@ from genrecore import words
 from genrecore.data import splits
 from genrecore.evaluation import comparison, costs, systems, verdicts
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.preference import by_preference
 from genrecore.evaluation.systems import Blocks, System
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
@@ -208,9 +209,9 @@ def _accuracies(selection: Selection, table: pd.DataFrame) -> dict[str, float]:
 
 def _two_best(selection: Selection) -> list[str]:
     """The two proposed first, of the dataset with most runs; of a system its best run counts."""
-    runs = next(iter(readers.by_dataset(selection.runs).values()), [])
+    ranked = next(iter(readers.by_dataset(selection.runs, by_preference).values()), [])
     member_of = {run.run_id: key for key, runs in selection.members.items() for run in runs}
-    return list(dict.fromkeys(member_of[run_id] for run_id in readers.proposed(runs)))[:2]
+    return list(dict.fromkeys(member_of[run.run_id] for run in ranked))[:2]
 
 
 def legible(selection: Selection) -> Selection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -124,11 +124,13 @@ def _collection_titles(runs: tuple[Run, ...]) -> dict[tuple[str, str], str]:
     return collection_titles(runs)
 
 
-def by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The tested runs of each dataset, the most accurate first, and the dataset with most of them:
+def by_dataset(
+    runs: Sequence[Run], order: Callable[[Sequence[Run]], list[Run]] = by_accuracy
+) -> dict[str, list[Run]]:
+    """The tested runs of each dataset in this order, first the dataset with most of them:
     accuracies on different music do not compare. Folders that hold other music are several."""
     groups: dict[str, list[Run]] = {}
-    ranked = [(place(run), run) for run in by_accuracy(runs)]
+    ranked = [(place(run), run) for run in order(runs)]
     titles = _collection_titles(tuple(dict(reversed(ranked)).values()))
     for here, run in ranked:
         groups.setdefault(titles[here], []).append(run)
