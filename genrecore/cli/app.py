@@ -43,6 +43,8 @@ _FILES = {
     "errors": "errors",
     "annotate": "errors",
     "classify": "classify",
+    "tag": "encoders",
+    "encoders": "encoders",
     "sweep": "plans",
     "plans": "plans",
     "papers": "papers",
@@ -59,7 +61,7 @@ _FILES = {
 """The file of each command, in the order in which help lists the commands."""
 
 
-_DECODE = frozenset({"classify", "datasets", "hear", "probe", "embed"})
+_DECODE = frozenset({"classify", "tag", "datasets", "hear", "probe", "embed"})
 """Commands that decode, and start no programs that have something to say."""
 
 

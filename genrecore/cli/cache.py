@@ -49,6 +49,6 @@ def clear_cache(
     as_json: JsonOption = False,
 ) -> None:
     """Clear the cache, all or one kind. Its content is computed again when needed; only uploads
-    must be uploaded again and audits run again."""
+    must be uploaded again, encoders fetched again, audits run and libraries classified again."""
     freed = cache.clear(kind, name)
     answer(as_json, {"freed_bytes": freed}, f"{size(freed)} are free again.")

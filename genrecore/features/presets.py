@@ -290,3 +290,14 @@ PRESETS.register(
         "standardise": "z_score",
     }
 )
+
+PRESETS.register(
+    "musicnn",
+    title="Embeddings of musicnn, one vector a clip",
+    source="Pons & Serra, musicnn, 2019",
+    shape=(200,),
+    notes=(
+        "The encoder was trained by others on 200,000 songs; its weights are fetched once.",
+        "A clip's vector is the mean of its patches of 3 s.",
+    ),
+)({**_audio(16_000, 30.0), "feature": "encoder", "standardise": "z_score"})

@@ -32,6 +32,13 @@ def check(estimator: Any, expected: Any, n_genres: int, n_features: int) -> None
     elif name == "LogisticRegression":
         rows = n_genres if n_genres > 2 else 1
         _need(estimator.coef_.shape == (rows, n_features), "its weights have another shape")
+    elif name == "NearestCentroid":
+        _need(
+            estimator.centroids_.shape == (n_genres, n_features)
+            and np.shape(estimator.class_prior_) == (n_genres,)
+            and estimator.metric == "euclidean",
+            "its means have another shape",
+        )
     elif name == "CalibratedClassifierCV":
         inner = estimator.calibrated_classifiers_[0]
         _need(type(inner.estimator) is type(expected.estimator), "it calibrates something else")

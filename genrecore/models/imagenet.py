@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import is_regular_file
+from genrecore.store.files import file_sha256, is_regular_file
 from genrecore.store.web import open_url
 from genrecore.store.zips import refuse_packed
 from genrecore.words import size
@@ -165,8 +165,7 @@ def _wrong_checksum(file: Path, sha256: str) -> str:
     named = _IN_NAME.search(file.name)
     if not (sha256 or named):
         return ""
-    with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = file_sha256(file)
     if sha256 and digest != sha256:
         return f"their SHA-256 checksum is {digest}, not {sha256} as given"
     if named and not digest.startswith(named[1]):

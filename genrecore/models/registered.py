@@ -46,6 +46,8 @@ class ModelFacts:
         grows: The parameter of a classical model that counts the parts it is fitted in, e.g. its
             trees; empty where it is fitted in one call.
         portion: How many such parts are fitted between two reports of progress.
+        tuned: The parameter of a classical model whose value validation clips choose, unless its
+            option sets it; and the values it is chosen from, in order.
     """
 
     accepts: frozenset[str]
@@ -59,6 +61,7 @@ class ModelFacts:
     classical: bool = False
     grows: str = ""
     portion: int = 1
+    tuned: tuple[str, tuple[float, ...]] = ("", ())
 
 
 MODELS = Registry("model", ModelFacts)

@@ -1,7 +1,8 @@
 """What lies in the cache folder, how much room it takes, and removing it.
 
-Everything there is made anew when it is needed, except uploads; the results of preparing, of
-auditing and of whole libraries come back when they run again.
+Everything there is made anew when it is needed, except uploads; encoders must be fetched or added
+again, and the results of preparing, of auditing and of whole libraries come back when they run
+again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from genrecore.store.locks import held
 
 KINDS = {
     "features": "Features of segments, one row a segment",
+    "encoders": "Weights of pretrained encoders",
     "embeddings": "Embeddings of clips",
     "corpora": "Decoded audio, images and tables",
     "fingerprints": "Measurements and acoustic fingerprints of clips",

@@ -84,6 +84,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 checksum of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def is_regular_file(path: str) -> bool:
     """Whether there is a regular file, behind links too. Files of the kernel look like regular
     ones, but reading them may never end, so they are none."""

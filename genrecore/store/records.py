@@ -219,6 +219,8 @@ class AuditFile(Record):
     findings: list[AuditFinding] = []
     checked: list[str] = []
     separation: SplitAnswer | None = None
+    encoder: str = ""
+    encoder_heard: Literal["", "yes", "no", "unknown"] = ""
 
 
 RECORDS: dict[str, type[Record]] = {

@@ -88,6 +88,7 @@ SONG = "song.json"
 MARKS: Mapping[str, str] = {
     "leak": "its accuracy is too high",
     "artists unknown": "its accuracy may be too high",
+    "encoder's music unknown": "its accuracy may be too high",
     "rehearsal": "its accuracy is not for comparison",
 }
 """What stands beside a run wherever it is shown, the gravest first, and what follows from it."""
@@ -426,7 +427,9 @@ class Run:
     def warnings(self) -> dict[str, str]:
         """Why its accuracy must not be taken at face value, in a few words each, by the mark (a key
         of `MARKS`) that stands for it; empty for most runs."""
-        texts = zip(MARKS, (self.leak, self.unknown, self.rehearsal), strict=True)
+        texts = zip(
+            MARKS, (self.leak, self.unknown, self.unknown_encoder, self.rehearsal), strict=True
+        )
         return {mark: text for mark, text in texts if text}
 
     @property
@@ -460,6 +463,8 @@ class Run:
             leaks.append(f"{plural(self.separation.n_shared, 'clip')} shared with training")
         if self.config.standardise_on == "all":
             leaks.append("statistics of all clips")
+        if self.audit.get("encoder_heard") == "yes":
+            leaks.append(f"{self.audit.get('encoder')} was trained on this dataset")
         return f"Leak: {', '.join(leaks)}" if leaks else ""
 
     @property
@@ -467,6 +472,14 @@ class Run:
         """In a few words, that nobody can tell whether artists are kept apart; empty where one
         can, and where the split is known to leak."""
         return self.separation.unknown if self.separation else ""
+
+    @property
+    def unknown_encoder(self) -> str:
+        """In a few words, that nobody can tell whether its encoder was trained on the test clips;
+        else empty."""
+        if self.audit.get("encoder_heard") != "unknown":
+            return ""
+        return f"Music that {self.audit.get('encoder')} learned from: unknown"
 
     @property
     def rehearsal(self) -> str:

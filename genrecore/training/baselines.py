@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from genrecore.training.epochs import PooledClips, prediction_tables
 from genrecore.training.examples import Examples
 from genrecore.training.hardware import Hardware
 from genrecore.training.progress import RunProgress
+from genrecore.words import listed, plural
 
 _AT_ONCE = 256  # segments that are classified between two reports
 _CALIBRATION_FOLDS = 5
@@ -84,7 +86,6 @@ class Baseline:
         began = time.perf_counter()
         estimator = model.thing(model.options, self.config.seed)
         self._fit_in_portions(estimator, vectors.double().numpy(), labels)
-        self.network.estimator = estimator
         fit_s = time.perf_counter() - began
         logs = self._logs(vectors)
         row = {
@@ -132,13 +133,20 @@ class Baseline:
         return torch.cat(vectors), torch.cat(labels).numpy()
 
     def _fit_in_portions(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
-        """Fits the estimator, a forest some trees at a time, and reports how far it is."""
+        """Fits the estimator, a forest some trees at a time, and reports how far it is; then it is
+        the network's."""
         options = estimator.get_params()
         if "cv" in options:
             estimator.set_params(cv=self._calibration_folds(labels))
         facts = self.classifier.resolved.model.facts
         grows = facts.grows
         total, portion = (options[grows], facts.portion) if grows else (1, 1)
+        tuned, values = facts.tuned
+        if tuned and not getattr(self.classifier.resolved.model.options, tuned):
+            if len(self.valid):
+                self._choose(estimator, tuned, values, vectors, labels)
+                return
+            self.progress.note(f"Without validation clips, {tuned} is {options[tuned]:g}.")
         began = time.perf_counter()
         for done in range(0, total, portion):
             report = functools.partial(self.progress.report, Phase.TRAINING, done, total)
@@ -155,6 +163,36 @@ class Baseline:
         # What is kept must not depend on this machine, nor a sum on which thread is first.
         reset = {"n_jobs": None, "cv": None, "warm_start": False}
         estimator.set_params(**{name: value for name, value in reset.items() if name in options})
+        self.network.estimator = estimator
+
+    def _choose(
+        self,
+        estimator: Any,
+        name: str,
+        values: Sequence[float],
+        vectors: np.ndarray,
+        labels: np.ndarray,
+    ) -> None:
+        """Fits the estimator with each value of a parameter; the one with the lowest loss of the
+        validation clips is the network's, the first of several."""
+        from sklearn.base import clone
+
+        best, least = estimator, math.inf
+        valid = PooledClips(self.examples.segments, self.valid, self.classifier.genres)
+        for done, value in enumerate(values):
+            report = functools.partial(self.progress.report, Phase.TRAINING, done, len(values))
+            candidate = clone(estimator).set_params(**{name: value})
+            self._fit_in_thread(candidate, vectors, labels, report)
+            self.network.estimator = candidate
+            proba = self._proba(self.valid, Phase.VALIDATING)
+            loss = valid.scores(valid.pooled(proba, self.config.segments.pooling))["valid_loss"]
+            if loss < least:
+                best, least = candidate, loss
+        self.network.estimator = best
+        self.progress.note(
+            f"{name} = {best.get_params()[name]:g} has the lowest loss of the "
+            f"{plural(valid.n, 'validation clip')}, of {listed([f'{v:g}' for v in values])}."
+        )
 
     def _fit_in_thread(
         self, estimator: Any, vectors: np.ndarray, labels: np.ndarray, report: Callable[[], None]

@@ -149,7 +149,9 @@ def _prepared(run: Run, progress: RunProgress) -> Prepared:
     clips = prepare.with_digests(prepared, config.audio.clip_s, progress.report)
     write_bytes(run.folder / "clips.parquet", clips.to_parquet(index=False))
     audit = prepare.audited(prepared, progress.report)
-    write_json(run.folder / "audit.json", audit.as_dict())
+    card = ResolvedConfig(config).encoder
+    heard = card and {"encoder": card.name, "encoder_heard": card.has_heard(config.dataset.name)}
+    write_json(run.folder / "audit.json", audit.as_dict() | (heard or {}))
     if audit.refused and not config.allow_leaks:
         best = check(config).best_split
         raise GenrecoreError(leak_refusal(audit.reason, best is None or best.outcome != "crosses"))

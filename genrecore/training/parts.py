@@ -19,6 +19,8 @@ from genrecore.data.splits.registered import SplitFacts
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.features.registered import FeatureFacts
 from genrecore.models import MODELS
+from genrecore.models.encoders import Card
+from genrecore.models.encoders.files import card_of
 from genrecore.models.registered import ModelFacts
 
 REGISTRIES: Mapping[str, Registry[Any]] = {
@@ -74,6 +76,14 @@ class ResolvedConfig:
     @cached_property
     def augment(self) -> tuple[Choice[AugmentationFacts], ...]:
         return tuple(part.choose_from(AUGMENTATIONS) for part in self.config.augment)
+
+    @property
+    def encoder(self) -> Card | None:
+        """The card of the pretrained encoder that its feature or its model is; else None."""
+        for options in (self.feature.options, self.model.options):
+            if name := getattr(options, "encoder", ""):
+                return card_of(name)
+        return None
 
     @property
     def patches(self) -> Any:

@@ -19,6 +19,8 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation.metrics import watched
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
+from genrecore.models.encoders.files import check_present
+from genrecore.models.encoders.options import EncoderOptions
 from genrecore.models.fitted import Fitted
 from genrecore.store import allowed
 from genrecore.store.allowed import expanded
@@ -49,6 +51,7 @@ def resolve(config: RunConfig) -> ResolvedConfig:
     _check_statistics(resolved)
     _check_loss(resolved)
     _check_segments(resolved)
+    _check_encoder(resolved)
     _check_weights_file(resolved)
     check_network(resolved, resolved.typical_shape)
     return resolved
@@ -87,6 +90,9 @@ def _canonical(config: RunConfig) -> RunConfig:
 
 def _canonical_part(choice: Choice[Any]) -> Part:
     options = choice.options.model_dump(mode="json", exclude_defaults=True)
+    encoder = getattr(choice.options, "encoder", "")
+    if encoder and getattr(choice.options, "pretrained", True):
+        options["sha256"] = check_present(encoder, choice.options.sha256).sha256
     return Part(name=choice.name, options=options)
 
 
@@ -217,6 +223,17 @@ def _check_segments(resolved: ResolvedConfig) -> None:
         raise UsageError(
             f"A segment of {segment_s:g} s is longer than the {clip_s:g} s taken from each clip."
         )
+
+
+def _check_encoder(resolved: ResolvedConfig) -> None:
+    """A model that is an encoder sees waves without their sample rate."""
+    options = resolved.model.options
+    if isinstance(options, EncoderOptions):
+        rate_hz, n_samples = resolved.config.audio.sample_rate_hz, resolved.segmenter.n_samples
+        try:
+            options.check_waves(options.card(), rate_hz, n_samples)
+        except GenrecoreError as error:
+            raise UsageError(str(error)) from None
 
 
 def _check_weights_file(resolved: ResolvedConfig) -> None:

