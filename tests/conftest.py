@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -15,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from genrecore.config.run import RunConfig, with_values
+from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
 from genrecore.store import runs, settings
-from genrecore.store.files import read_json, write_json
-from genrecore.store.locks import take_lock
+from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.locks import held, take_lock
 from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
 from genrecore.store.status import STATUS, ask_to_stop
@@ -91,6 +93,45 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data here; set GENRECORE_TEST_DATA to a folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fetched_encoders() -> Path:
+    """A folder with the two networks of musicnn, fetched once for all workers; or a skip with one
+    line where pip reaches no package index."""
+    from genrecore.models.encoders import files
+
+    kept = Path(tempfile.gettempdir()) / f"genrecore-encoders-{os.getuid()}"
+    kept.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, held(kept / "lock", patience_s=300.0):
+        patch.setenv("GENRECORE_CACHE", str(kept))
+        if set(files.installed()) < {"musicnn", "musicnn_mtt"}:
+            try:
+                files.fetch("musicnn")
+            except GenrecoreError as error:
+                pytest.skip(f"musicnn cannot be fetched: {error}")
+    return kept / "encoders"
+
+
+@pytest.fixture
+def musicnn(_own_folders: None, fetched_encoders: Path) -> None:
+    """The encoders musicnn and musicnn_mtt lie in the cache of this test."""
+    for folder in fetched_encoders.iterdir():
+        target = cache_dir() / "encoders" / folder.name
+        if not target.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                shutil.copytree(folder, target)
+
+
+@pytest.fixture(autouse=True)
+def _encoders_of_parts(_own_folders: None, request: pytest.FixtureRequest) -> None:
+    """A test of every feature, model or preset finds the weights of those that are an encoder."""
+    values = getattr(getattr(request.node, "callspec", None), "params", {}).values()
+    if {"encoder", "encoder_sequence", "tuned_encoder", "musicnn"} & {
+        value for value in values if isinstance(value, str)
+    }:
+        request.getfixturevalue("musicnn")
 
 
 @pytest.fixture(scope="session")

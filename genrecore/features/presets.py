@@ -292,6 +292,14 @@ PRESETS.register(
 )
 
 PRESETS.register(
+    "musicnn_waves",
+    title="Waves for musicnn, 3 s each",
+    source="Pons & Serra, musicnn, 2019",
+    shape=(1, 48_000),
+    notes=("A segment of 3 s holds one patch of the encoder.",),
+)({**_audio(16_000, 30.0, 3.0), "feature": "waveform", "standardise": "none"})
+
+PRESETS.register(
     "musicnn",
     title="Embeddings of musicnn, one vector a clip",
     source="Pons & Serra, musicnn, 2019",

@@ -40,7 +40,6 @@ class LinearProbeOptions(Options):
     least=(1,),
     year=2016,
     idea="Logistic regression above embeddings shows what a pretrained encoder knows.",
-    preset="musicnn",
     classical=True,
     tuned=("C", _STRENGTHS),
 )
@@ -64,7 +63,6 @@ def linear_probe(options: LinearProbeOptions, seed: int) -> Any:
     least=(1,),
     year=2017,
     idea="Each genre is the mean of its clips; a clip has the genre of the nearest mean.",
-    preset="musicnn",
     classical=True,
 )
 def prototypes(options: Options, seed: int) -> Any:

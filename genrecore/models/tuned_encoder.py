@@ -7,10 +7,12 @@ from typing import Self
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.errors import GenrecoreError
 from genrecore.models.encoders import Encoder
 from genrecore.models.encoders.files import blank, load
 from genrecore.models.encoders.options import EncoderOptions
 from genrecore.models.registered import MODELS
+from genrecore.words import thousands
 
 
 class TunedEncoderOptions(EncoderOptions):
@@ -36,7 +38,8 @@ class TunedEncoderOptions(EncoderOptions):
     least=(1, 47_616),
     year=2019,
     idea="A pretrained network is a better start than random numbers: all of it learns on.",
-    recipe={"audio.sample_rate_hz": 16_000, "training.lr": 1e-4},
+    preset="musicnn_waves",
+    recipe={"training.lr": 1e-4},
     notes=("Its statistics of batch normalisation go on learning, too.",),
 )
 class TunedEncoder(nn.Module):
@@ -52,12 +55,17 @@ class TunedEncoder(nn.Module):
         super().__init__()
         card = options.card()
         self.layer, self.hop_samples = options.layer_of(card), card.hop_samples(options.hop_s)
-        options.check_waves(card, card.sample_rate_hz, shape[1])
+        if shape[1] < card.patch_samples:
+            raise GenrecoreError(
+                f"The model tuned_encoder needs {thousands(card.patch_samples)} samples, a patch "
+                f"of the encoder {card.name}, but the feature makes {thousands(shape[1])}; take "
+                "longer segments."
+            )
         self.head = nn.Linear(card.layers[self.layer], n_genres)
         encoder = blank(card)
         if options.pretrained and not self.head.weight.is_meta:
             encoder = load(options.encoder, options.sha256)
-        self.encoder: Encoder = encoder.requires_grad_(True)
+        self.encoder: Encoder = encoder.only(self.layer).requires_grad_(True)
 
     def forward(self, waves: Tensor) -> Tensor:
         embeddings = self.encoder.embeddings(waves[:, 0], self.layer, self.hop_samples)

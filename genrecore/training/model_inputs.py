@@ -111,7 +111,7 @@ def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
     Raises:
         UsageError: As `resolve`.
     """
-    resolved = resolve(config)
+    resolved = resolve(config, with_weights=False)
     feature = resolved.front_end(resolved.typical_shape)
     return resolved.config, feature, resolved.feature.facts.kind
 

@@ -32,16 +32,23 @@ from genrecore.training.sources import copies_of
 _STAGES = ("variants", "wave", "image", "batch")
 
 
-def resolve(config: RunConfig) -> ResolvedConfig:
+def resolve(config: RunConfig, with_weights: bool = True) -> ResolvedConfig:
     """The configuration with its parts parsed, after every check that needs no audio. The options
     in its `config` are reduced to what differs from their defaults, so that equal systems have
     equal signatures.
 
+    Args:
+        config: What is asked for.
+        with_weights: Whether the weights of a pretrained encoder must be here; not where a model is
+            only described.
+
     Raises:
-        UsageError: An unknown name, option or value, a model that does not take the feature, or
-            an input too small for the network.
+        UsageError: An unknown name, option or value, a model that does not take the feature, an
+            input too small for the network, or an encoder without its weights.
     """
     resolved = ResolvedConfig(_canonical(config))
+    if with_weights:
+        _check_encoder(resolved)
     watched(config.training.watch)
     _check_fold(resolved)
     _check_inputs(resolved)
@@ -51,7 +58,7 @@ def resolve(config: RunConfig) -> ResolvedConfig:
     _check_statistics(resolved)
     _check_loss(resolved)
     _check_segments(resolved)
-    _check_encoder(resolved)
+    _check_encoder_waves(resolved)
     _check_weights_file(resolved)
     check_network(resolved, resolved.typical_shape)
     return resolved
@@ -90,9 +97,8 @@ def _canonical(config: RunConfig) -> RunConfig:
 
 def _canonical_part(choice: Choice[Any]) -> Part:
     options = choice.options.model_dump(mode="json", exclude_defaults=True)
-    encoder = getattr(choice.options, "encoder", "")
-    if encoder and getattr(choice.options, "pretrained", True):
-        options["sha256"] = check_present(encoder, choice.options.sha256).sha256
+    if isinstance(choice.options, EncoderOptions) and not choice.options.sha256:
+        options |= {"sha256": sha} if (sha := choice.options.card().sha256) else {}
     return Part(name=choice.name, options=options)
 
 
@@ -226,6 +232,13 @@ def _check_segments(resolved: ResolvedConfig) -> None:
 
 
 def _check_encoder(resolved: ResolvedConfig) -> None:
+    """The weights of an encoder must be here now, not only when the run's turn comes."""
+    for options in (resolved.feature.options, resolved.model.options):
+        if isinstance(options, EncoderOptions) and getattr(options, "pretrained", True):
+            check_present(options.encoder, options.sha256)
+
+
+def _check_encoder_waves(resolved: ResolvedConfig) -> None:
     """A model that is an encoder sees waves without their sample rate."""
     options = resolved.model.options
     if isinstance(options, EncoderOptions):

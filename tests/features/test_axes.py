@@ -21,6 +21,7 @@ from genrecore.reporting.plots.sound import waveform
 from genrecore.training.receptive_fields import in_sound
 
 RATE_HZ, N = 22_050, 66_151
+OTHER_RATES_HZ = {"encoder": 16_000, "encoder_sequence": 16_000}
 OF_WAVES = [name for name in FEATURES if "wave" in FEATURES[name].facts.needs]
 
 
@@ -33,7 +34,7 @@ def tone(hz: float) -> np.ndarray:
 def charts_of(name: str, wave: np.ndarray, **options: object) -> tuple[list[Chart], str]:
     """What a feature makes of a wave, as charts, and its size in words."""
     choice = FEATURES.choose(name, options)
-    feature = choice.thing(choice.options, RATE_HZ, len(wave))
+    feature = choice.thing(choice.options, OTHER_RATES_HZ.get(name, RATE_HZ), len(wave))
     with torch.inference_mode():
         output = feature(torch.from_numpy(wave)[None, None])
     outputs = output if isinstance(output, tuple) else (output,)

@@ -28,6 +28,8 @@ PRINTED = {
     "benito_1d2d": ((1, 10**6), (1, 1025, 977)),
     "benito_1d_segmented": (1, 3 * 44_100),
     "benito_2d_segmented": (1, 1025, 1 + 3 * 44_100 // 1024),
+    "musicnn": (200,),
+    "musicnn_waves": (1, 48_000),
     "won_mel": (1, 128, 1 + 59_049 // 256),
     "benito_1d2d_segmented": ((1, 3 * 44_100), (1, 1025, 1 + 3 * 44_100 // 1024)),
 }

@@ -42,6 +42,8 @@ def of(names: list[str], long: bool = False) -> list[Any]:
 
 def model(name: str, shape: Any, n_genres: int = N_GENRES, seed: int = 7, **options: object) -> Any:
     torch.manual_seed(seed)
+    if "encoder" in MODELS[name].options.model_fields:
+        options = {"pretrained": False} | options  # its weights would have to be fetched
     return MODELS[name].thing(shape, n_genres, MODELS.choose(name, options).options)
 
 

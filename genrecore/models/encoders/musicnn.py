@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -91,10 +92,11 @@ class Musicnn(Encoder):
         n_front = sum(n for n, _, _ in _FRONT)
         self.middle = nn.ModuleList(nn.Conv1d(n, 64, 7, padding=3) for n in (n_front, 64, 64))
         self.middle_norms = nn.ModuleList(nn.BatchNorm1d(64, eps=1e-3) for _ in range(3))
-        self.pooled_norm = nn.BatchNorm1d(LAYERS["pooled"], eps=1e-3)
-        self.dense = nn.Linear(LAYERS["pooled"], LAYERS["penultimate"])
-        self.dense_norm = nn.BatchNorm1d(LAYERS["penultimate"], eps=1e-3)
-        self.tags = nn.Linear(LAYERS["penultimate"], len(MSD_TAGS))
+        self.pooled_norm: nn.Module = nn.BatchNorm1d(LAYERS["pooled"], eps=1e-3)
+        self.dense: nn.Module = nn.Linear(LAYERS["pooled"], LAYERS["penultimate"])
+        self.dense_norm: nn.Module = nn.BatchNorm1d(LAYERS["penultimate"], eps=1e-3)
+        self.tags: nn.Module = nn.Linear(LAYERS["penultimate"], len(MSD_TAGS))
+        self.mel.to(next(self.parameters()).device)
 
     def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
         patches = self.log_mel(waves).unfold(1, PATCH_FRAMES, hop_samples // HOP).transpose(2, 3)
@@ -104,6 +106,12 @@ class Musicnn(Encoder):
     def tag_logits(self, waves: Tensor, hop_samples: int) -> Tensor:
         units = self.embeddings(waves, "penultimate", hop_samples)
         return self.tags(self.dense_norm(units.flatten(0, 1))).unflatten(0, units.shape[:2])
+
+    def only(self, layer: str) -> Self:
+        self.dense_norm, self.tags = nn.Identity(), nn.Identity()
+        if layer == "pooled":
+            self.pooled_norm, self.dense = nn.Identity(), nn.Identity()
+        return self
 
     def log_mel(self, waves: Tensor) -> Tensor:
         """Logarithms of mel powers (batch, frames, bands) of waves (batch, n_samples)."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -91,6 +91,10 @@ class Encoder(nn.Module, ABC):
     def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
         """Embeddings (batch, steps, numbers), float32, of waves (batch, n_samples): the values of a
         layer that the card names, one for each patch of sound, as many as `Card.n_steps` says."""
+
+    def only(self, layer: str) -> Self:
+        """The same network without what the embeddings of this layer do not need."""
+        return self
 
     def tag_logits(self, waves: Tensor, hop_samples: int) -> Tensor:
         """Logits (batch, steps, tags) of the same, of an encoder whose card has tags."""
