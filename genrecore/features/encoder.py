@@ -83,7 +83,8 @@ class _Embeddings(nn.Module):
         if bool(short.any()):
             turns = (positions - 1) % ends[short].clamp(min=1)[:, None]
             mono = mono.clone()
-            mono[short] = mono[short].gather(1, turns)
+            repeated = mono[short].gather(1, turns)
+            mono[short] = repeated.masked_fill(positions > self.card.patch_samples, 0.0)
             ends = torch.where(short, self.card.patch_samples, ends)
         with full_precision(mono):
             embeddings = self.encoder().embeddings(mono, self.layer, self.hop_samples)

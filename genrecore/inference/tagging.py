@@ -18,7 +18,7 @@ import torch
 from genrecore.audio import decode
 from genrecore.errors import UsageError
 from genrecore.inference.sources import Source, as_file, display_name, fault_of
-from genrecore.models.encoders import Card
+from genrecore.models.encoders import EncoderCard
 from genrecore.models.encoders.files import check_present, load
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import decimals, plural
@@ -40,7 +40,7 @@ class Tags:
     """
 
     name: str
-    card: Card
+    card: EncoderCard
     proba: np.ndarray
     over_time: pd.DataFrame
     duration_s: float
@@ -73,7 +73,7 @@ class Tags:
         }
 
 
-def about(card: Card) -> str:
+def about(card: EncoderCard) -> str:
     """What the tags of an encoder are, in two sentences."""
     return (
         f"{card.title} was trained on {card.trained_on}. It knows {plural(len(card.tags), 'tag')}; "
@@ -130,7 +130,7 @@ def tag(
     return Tags(label, card, proba.mean(axis=0), table, duration_s, warning)
 
 
-def _pieces(blocks: Iterator[np.ndarray], card: Card, hop: int) -> Iterator[np.ndarray]:
+def _pieces(blocks: Iterator[np.ndarray], card: EncoderCard, hop: int) -> Iterator[np.ndarray]:
     """Waves of whole patches each, a minute or so, so that hours need no more memory. What is left
     at the end is less than a patch; a recording shorter than one is repeated until it fills it."""
     waiting, n_pieces, size = np.zeros(0, np.float32), 0, max(1, _PATCHES_AT_ONCE) * hop

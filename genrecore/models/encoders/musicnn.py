@@ -26,8 +26,8 @@ from genrecore.errors import GenrecoreError
 from genrecore.models.encoders.registered import (
     ENCODER_KINDS,
     PUBLISHED,
-    Card,
     Encoder,
+    EncoderCard,
     EncoderKind,
 )
 from genrecore.models.encoders.tensorflow_checkpoint import read_checkpoint
@@ -194,8 +194,8 @@ _WHEEL = "musicnn-0.1.0-py3-none-any.whl"
 _SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
 
 
-def _card(name: str, title: str, trained_on: str, tags: tuple[str, ...]) -> Card:
-    return Card(
+def _card(name: str, title: str, trained_on: str, tags: tuple[str, ...]) -> EncoderCard:
+    return EncoderCard(
         name=name,
         title=title,
         kind="musicnn",
@@ -245,7 +245,7 @@ for _each in _CARDS.values():
     )(_each)
 
 
-def _find(path: Path, name: str) -> list[tuple[Card, Callable[[Path], object]]]:
+def _find(path: Path, name: str) -> list[tuple[EncoderCard, Callable[[Path], object]]]:
     """Both networks in the published wheel.
 
     Raises:
@@ -256,7 +256,7 @@ def _find(path: Path, name: str) -> list[tuple[Card, Callable[[Path], object]]]:
             f"{path.name} is not the published file {_WHEEL}: its SHA-256 checksum is another. "
             "Fetch it again."
         )
-    found: list[tuple[Card, Callable[[Path], object]]] = []
+    found: list[tuple[EncoderCard, Callable[[Path], object]]] = []
     with open(path, "rb") as stream, bounded_zip(stream, 1000) as archive:
         for card in _CARDS.values():
             folder = f"musicnn/{_MODELS[card.name]}"
@@ -271,7 +271,7 @@ def _write(state: dict[str, Tensor], folder: Path) -> None:
     save_file(state, folder / _WEIGHTS)
 
 
-def _read(folder: Path, card: Card) -> Encoder:
+def _read(folder: Path, card: EncoderCard) -> Encoder:
     network = Musicnn()
     network.load_state_dict(load_file(folder / _WEIGHTS))
     return network

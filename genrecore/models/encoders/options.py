@@ -8,7 +8,7 @@ from genrecore.config.registry import Options
 from genrecore.config.training import zero_means
 from genrecore.errors import GenrecoreError
 from genrecore.models.encoders.files import card_of
-from genrecore.models.encoders.registered import Card
+from genrecore.models.encoders.registered import EncoderCard
 from genrecore.words import thousands
 
 
@@ -42,7 +42,7 @@ class EncoderOptions(Options):
         pattern="^([0-9a-f]{64})?$",
     )
 
-    def card(self) -> Card:
+    def card(self) -> EncoderCard:
         """Of the encoder.
 
         Raises:
@@ -50,7 +50,7 @@ class EncoderOptions(Options):
         """
         return card_of(self.encoder)
 
-    def layer_of(self, card: Card) -> str:
+    def layer_of(self, card: EncoderCard) -> str:
         """The layer that is taken.
 
         Raises:
@@ -64,7 +64,7 @@ class EncoderOptions(Options):
             )
         return layer
 
-    def check_waves(self, card: Card, sample_rate_hz: int, n_samples: int) -> None:
+    def check_waves(self, card: EncoderCard, sample_rate_hz: int, n_samples: int) -> None:
         """
         Raises:
             GenrecoreError: It takes no waves of this rate or this length.

@@ -16,7 +16,7 @@ from genrecore.config.registry import NoFacts, Registry
 Heard = Literal["yes", "no", "unknown"]
 
 
-class Card(BaseModel):
+class EncoderCard(BaseModel):
     """What there is to know of an encoder; in the cache its `card.json`.
 
     Attributes:
@@ -90,7 +90,7 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
         """Embeddings (batch, steps, numbers), float32, of waves (batch, n_samples): the values of a
-        layer that the card names, one for each patch of sound, as many as `Card.n_steps` says."""
+        layer that the card names, one for each patch of sound, as many as `EncoderCard.n_steps` says."""
 
     def only(self, layer: str) -> Self:
         """The same network without what the embeddings of this layer do not need."""
@@ -119,9 +119,9 @@ class EncoderKind:
     expects: str
     weights: str
     takes: Callable[[Path], bool]
-    find: Callable[[Path, str], list[tuple[Card, Callable[[Path], object]]]]
-    read: Callable[[Path, Card], Encoder]
-    blank: Callable[[Path, Card], Encoder] | None = None
+    find: Callable[[Path, str], list[tuple[EncoderCard, Callable[[Path], object]]]]
+    read: Callable[[Path, EncoderCard], Encoder]
+    blank: Callable[[Path, EncoderCard], Encoder] | None = None
 
 
 ENCODER_KINDS = Registry("kind of encoders", NoFacts)
@@ -144,4 +144,4 @@ class PublishedFacts:
 
 
 PUBLISHED = Registry("encoder", PublishedFacts)
-"""Encoders that can be fetched by name. The thing is the encoder's `Card`, without a checksum."""
+"""Encoders that can be fetched by name. The thing is the encoder's `EncoderCard`, without a checksum."""
