@@ -90,7 +90,7 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
         """Embeddings (batch, steps, numbers), float32, of waves (batch, n_samples): the values of a
-        layer that the card names, one for each patch of sound, as many as `EncoderCard.n_steps` says."""
+        layer that the card names, one for each patch of sound, `EncoderCard.n_steps` of them."""
 
     def only(self, layer: str) -> Self:
         """The same network without what the embeddings of this layer do not need."""
@@ -144,4 +144,4 @@ class PublishedFacts:
 
 
 PUBLISHED = Registry("encoder", PublishedFacts)
-"""Encoders that can be fetched by name. The thing is the encoder's `EncoderCard`, without a checksum."""
+"""Encoders that can be fetched by name. The thing is the `EncoderCard`, without a checksum."""
