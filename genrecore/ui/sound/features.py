@@ -121,10 +121,11 @@ def _show_excerpt(name: str, options: Options, excerpt: SoundExcerpt) -> None:
         chart(figure, f"feature_{name}_{n}")
         if note:
             st.caption(note)
-    if kinds == ("vector",):
+    rows = output.axes[0].rows
+    if kinds == ("vector",) and rows is not None and rows.names == DESCRIPTORS:
         _table(output.parts[0])
     if kinds == ("sequence",):
-        st.caption("Each descriptor is scaled from its lowest (0) to its highest value (1).")
+        st.caption("Each number is scaled from its lowest (0) to its highest value (1).")
     sizes = [
         size_in_words(axes, shape)
         for axes, shape in zip(output.axes, _shapes(output.shape), strict=True)
