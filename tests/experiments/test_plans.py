@@ -124,7 +124,7 @@ def test_every_table_of_a_study_makes_the_runs_of_its_rows() -> None:
             for run in papers.study_runs(study, rows, ["published"])
         }
         assert {configuration.signature(config) for config in drafted.configs} == expected, name
-    # Four networks by four batch sizes, two schedules, four optimisers; four and five rates, three
+    # Four networks by four batch sizes, two schedules, four optimisers; four and five rates, four
     # batch sizes and an optimiser, a grid of three units by three rates; and the seven rows of
     # Belton's Figure 2, those by gradient descent and two with momentum.
     assert counts == {
@@ -133,7 +133,7 @@ def test_every_table_of_a_study_makes_the_runs_of_its_rows() -> None:
         "liu_optimisers": 16,
         "qin_resnet18_rates": 4,
         "qin_mlp_rates": 5,
-        "qin_mlp_batches": 4,
+        "qin_mlp_batches": 5,
         "qin_lstm_grid": 9,
         "belton_mlp": 7,
         "belton_optimisers": 9,

@@ -250,7 +250,7 @@ def is_alike(study: Study, printed: Printed, ours: Ours, protocol: str) -> bool:
 def verdict(study: Study, printed: Printed, ours: Ours, protocol: str, rehearsal: bool) -> str:
     """Whether ours agrees with a printed number.
 
-    `reproduced` where the two differ by no more than 1.96 standard errors of the difference; the
+    `reproduced` where the 95 % interval of the difference (`clustered.independent`) holds 0; the
     printed number has the binomial error of the clips that it was measured on. Where the study does
     not say how many these are, the number must lie within our interval. A bound is reproduced
     unless all of our interval lies on its other side. Accuracies on training clips, and numbers
