@@ -201,6 +201,21 @@ def test_a_part_of_a_song_too_long_to_play_is_chosen_on_the_strip_of_the_whole(
     assert moved == pytest.approx(high - low, abs=2.0)
     assert "start=" in page.url
 
+    # A click on a section of the whole recording leads to its beginning.
+    settled(page)
+    page.get_by_text("The whole recording", exact=True).click()
+    sections = page.locator("[class*=st-key-sections_]").get_by_test_id("stDataFrame")
+    more = page.get_by_role("button", name="Classify all of it")
+    expect(sections.or_(more).first).to_be_visible()
+    if more.is_visible():  # a slow machine is asked first
+        more.click()
+    expect(sections).to_be_visible()
+    settled(page)
+    sections.scroll_into_view_if_needed()
+    sections.click(position={"x": 60, "y": 35 + 17})  # the first: rows and head are 35 px high
+    expect(slider).to_have_attribute("aria-valuemin", re.compile(r"^0(\.0)?$"))
+    assert "start=0" in page.url
+
 
 @pytest.fixture
 def microphone(chromium: str, browser: Browser) -> Iterator[Page]:

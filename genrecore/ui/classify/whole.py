@@ -18,7 +18,7 @@ from genrecore.ui.classify.predictions import ClassifiedClip, OpenedRuns
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import chosen
 from genrecore.ui.parts.frame import chart, plain
-from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tables import ANYWHERE_IN_A_ROW, clicked_row, show_table
 
 _AT_ONCE_S = 5.0  # what takes longer is asked for by a button
 _MOST_KEPT = 8  # recordings, whose timelines stay in memory
@@ -89,9 +89,9 @@ def _show_sections(sections: pd.DataFrame, choose_part: Callable[[float, float],
     key = f"sections_{chosen('start')}"
 
     def play() -> None:
-        selected = st.session_state[key]["selection"]["rows"]
-        if selected:
-            section = sections.iloc[selected[0]]
+        row = clicked_row(key)
+        if row is not None:
+            section = sections.iloc[row]
             choose_part(float(section["start_s"]), float(section["end_s"]))
 
     show_table(
@@ -103,7 +103,7 @@ def _show_sections(sections: pd.DataFrame, choose_part: Callable[[float, float],
         },
         key=key,
         on_select=play,
-        selection_mode="single-row",
+        selection_mode=ANYWHERE_IN_A_ROW,
     )  # fmt: skip
 
 

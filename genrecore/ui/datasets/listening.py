@@ -25,7 +25,7 @@ from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, pair, plain, section
 from genrecore.ui.parts.player import Lane, SoundExcerpt, player
-from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tables import ANYWHERE_IN_A_ROW, clicked_row, show_table
 
 SAMPLE_RATE_HZ = 22_050
 """Of the players; also what probes on the page Errors change."""
@@ -178,10 +178,9 @@ def pick(
     key = f"clips_{list_name}_{page}_{picked}"
 
     def write() -> None:
-        selection = st.session_state[key]["selection"]
-        clicked = [row for row, _ in selection["cells"]] or selection["rows"]
-        if clicked:
-            choose("clip", on_page[clicked[0]])
+        row = clicked_row(key)
+        if row is not None:
+            choose("clip", on_page[row])
 
     selected = [on_page.index(picked)] if picked in on_page else []
     show_table(
@@ -190,7 +189,7 @@ def pick(
         tallest=320,
         key=key,
         on_select=write,
-        selection_mode=["single-row", "single-cell"],  # a click anywhere in a row picks it
+        selection_mode=ANYWHERE_IN_A_ROW,
         selection_default={"selection": {"rows": selected}},
     )
     return str(picked)

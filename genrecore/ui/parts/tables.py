@@ -115,6 +115,18 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+\-.!~|<>$:&^=])", r"\\\1", str(text)).replace("\n", " ")
 
 
+ANYWHERE_IN_A_ROW: Any = ["single-row", "single-cell"]
+"""The selection mode of a table in which a click on a row picks it: with `single-row` alone, only
+one on the box before it does."""
+
+
+def clicked_row(key: str) -> int | None:
+    """The row that was clicked in the table of this key, if any; for what its `on_select` calls."""
+    selection = st.session_state[key]["selection"]
+    rows = [row for row, _ in selection.get("cells") or ()] or selection["rows"]
+    return rows[0] if rows else None
+
+
 def table_to_open(
     rows: pd.DataFrame,
     ids: Sequence[str],
@@ -136,9 +148,9 @@ def table_to_open(
     key = f"rows_{name}_{len(ids)}_{picked}"  # another table needs another widget
 
     def pick() -> None:
-        selected = st.session_state[key]["selection"]["rows"]
-        if selected:
-            choose(name, ids[selected[0]])
+        row = clicked_row(key)
+        if row is not None:
+            choose(name, ids[row])
 
     opened = [ids.index(picked)] if picked in ids else []
     show_table(
@@ -147,7 +159,7 @@ def table_to_open(
         special,
         key=key,
         on_select=pick,
-        selection_mode="single-row",
+        selection_mode=ANYWHERE_IN_A_ROW,
         selection_default={"selection": {"rows": opened}},
     )
 
