@@ -20,6 +20,9 @@ from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.audio.descriptors import descriptors
 from genrecore.errors import AudioError
 
+# One worker compiles librosa's functions, which takes half a minute where no cache has them.
+pytestmark = pytest.mark.xdist_group("page_datasets")
+
 RATE_HZ = 22_050
 N_SAMPLES = 100_001  # 4.5 s; the last hop is not complete
 GENERATOR = np.random.default_rng(7)

@@ -11,6 +11,9 @@ import torch
 
 from genrecore.audio import effects
 
+# One worker compiles librosa's functions, which takes half a minute where no cache has them.
+pytestmark = pytest.mark.xdist_group("page_datasets")
+
 RATE_HZ = 22_050
 N_SAMPLES = 33_077
 

@@ -14,6 +14,9 @@ from genrecore.audio.spectra import mel_filters, power_spectrogram, power_to_db
 from genrecore.errors import GenrecoreError
 
 RATE_HZ, N_FFT, HOP, N_MELS = 22_050, 2048, 512, 128
+# One worker compiles librosa's functions, which takes half a minute where no cache has them.
+pytestmark = pytest.mark.xdist_group("page_datasets")
+
 N_SAMPLES = 22_051
 
 

@@ -16,6 +16,9 @@ from genrecore.audio.spectra import mel_filters, power_spectrogram, power_to_db
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
 
+# One worker compiles librosa's functions, which takes half a minute where no cache has them.
+pytestmark = pytest.mark.xdist_group("page_datasets")
+
 RATE_HZ = 22_050
 N_SAMPLES = 22_051
 # Embeddings need weights that are fetched; test_encoder.py has the same tests of them.

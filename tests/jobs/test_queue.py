@@ -160,7 +160,7 @@ def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
 def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
     quick: Callable[..., Run], store: Path
 ) -> None:
-    run = quick(100_000)
+    run, waiting = quick(100_000), quick(1)
     actions.ensure_runner(store)
     wait_for(lambda: is_running(run))
     os.kill(Run(run.folder).status["pid"], signal.SIGKILL)
@@ -169,6 +169,7 @@ def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
     assert lost.state == "lost"
     assert "killed by signal 9" in lost.reason
     assert "memory ran out" in lost.reason
+    wait_for(lambda: Run(waiting.folder).state == "done")  # it takes the slot
     (run.folder / "steps").write_text("1")
     actions.resume(lost)
     wait_for(lambda: Run(run.folder).state == "done")

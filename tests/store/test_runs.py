@@ -200,6 +200,7 @@ def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny
     assert "died 3 times" in failed.reason
 
 
+@pytest.mark.long  # the tests of the queue kill a quick program's run, every time
 @processes
 def test_a_killed_trainer_is_lost_and_the_next_run_takes_its_slot(store: Path, tiny: Tiny) -> None:
     first, second = (actions.submit(tiny(seed=1, training__epochs=n), store) for n in (5000, 2))

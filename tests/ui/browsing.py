@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,19 @@ GO_BACK_TO = """(address) => {
   history.pushState({}, '', address);
   dispatchEvent(new PopStateEvent('popstate'));
 }"""
+# Nothing is quiet before the page has begun to run once more; a part of it may run already.
+AWAIT_RUN = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  window.awaited = true;
+  setTimeout(() => { window.awaited = false; }, 1500);
+  new MutationObserver((_, observer) => {
+    if (app.dataset.testScriptState !== 'running') return;
+    window.awaited = false;
+    observer.disconnect();
+  }).observe(app, {attributes: true});
+}"""
+DRAWN = """() => !window.awaited
+  && document.querySelector('[data-testid="stApp"]').dataset.testScriptState === 'notRunning'"""
 
 
 class Dashboard:
@@ -160,6 +174,20 @@ def dashboard(home: Path, server: Dashboard) -> Dashboard:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
+    """A new visitor."""
+    with new_visitor(browser) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser, dashboard: Dashboard) -> Iterator[Page]:
+    """One visitor for all tests of a file, who loads the pages' scripts once."""
+    with new_visitor(browser) as page:
+        yield page
+
+
+@contextmanager
+def new_visitor(browser: Browser) -> Iterator[Page]:
     """A new visitor, for whom nothing may be fetched from another machine."""
     context = browser.new_context(viewport=WINDOW, reduced_motion="reduce")
     asked: list[str] = []
@@ -185,3 +213,14 @@ def resolved_tiny() -> RunConfig:
     from genrecore.training.resolve import resolve
 
     return resolve(with_values(RunConfig(), TINY)).config
+
+
+def go(page: Page, dashboard: Dashboard, address: str) -> None:
+    """Goes to an address of the dashboard and waits until its page has been drawn; by Back where
+    the visitor is there already."""
+    if not page.url.startswith(dashboard.address):
+        page.goto(f"{dashboard.address}/{address}")
+        return
+    page.evaluate(AWAIT_RUN)
+    page.evaluate(GO_BACK_TO, f"{dashboard.address}/{address}")
+    page.wait_for_function(DRAWN, polling=100)

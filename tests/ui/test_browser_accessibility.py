@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from browsing import GO_BACK_TO, IN_A_SECOND_BROWSER, WINDOW, Dashboard
+from browsing import AWAIT_RUN, IN_A_SECOND_BROWSER, WINDOW, Dashboard, go
 from conftest import ROOT, TINY, trained
 from playwright.sync_api import Browser, Page
 from sounds import falling_tone
@@ -131,19 +131,6 @@ QUIET = """([view, most]) => {
 }"""
 
 
-# Nothing is quiet before the page has begun to run once more; a part of it may run already.
-AWAIT_RUN = """() => {
-  const app = document.querySelector('[data-testid="stApp"]');
-  window.awaited = true;
-  setTimeout(() => { window.awaited = false; }, 1500);
-  new MutationObserver((_, observer) => {
-    if (app.dataset.testScriptState !== 'running') return;
-    window.awaited = false;
-    observer.disconnect();
-  }).observe(app, {attributes: true});
-}"""
-
-
 def settle(page: Page, view: str, quiet_ms: int = 200) -> None:
     """Waits until nothing on the page has changed for a while."""
     page.wait_for_function(QUIET, arg=[view, quiet_ms], polling=100)
@@ -212,13 +199,13 @@ def opened(visitor: Page, dashboard: Dashboard, song: Path, name: str, is_new: b
     visitor.emulate_media(color_scheme="light")
     visitor.set_viewport_size({"width": 1280, "height": 900})
     path = "" if name == "overview" else name
-    address = f"{dashboard.address}/{path}?{QUERIES.get(name, '')}"
-    if is_new or not visitor.url.startswith(dashboard.address):
-        visitor.goto(address)
+    address = f"{path}?{QUERIES.get(name, '')}"
+    if is_new:
+        visitor.goto(f"{dashboard.address}/{address}")
     else:
-        settle(visitor, "light again")  # charts are drawn in the theme that the page has by then
-        visitor.evaluate(AWAIT_RUN)
-        visitor.evaluate(GO_BACK_TO, address)
+        if visitor.url.startswith(dashboard.address):
+            settle(visitor, "light again")  # charts are drawn in the theme that is on by then
+        go(visitor, dashboard, address)
     if name == "classify":  # with a verdict
         visitor.set_input_files("input[type=file]", song)
         visitor.get_by_text("were classified").wait_for()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import IN_A_SECOND_BROWSER, Dashboard
+from browsing import IN_A_SECOND_BROWSER, Dashboard, go
 from conftest import TINY, trained
 from playwright.sync_api import Page, expect
 
@@ -51,6 +51,12 @@ def run(home: Path) -> Run:
         return trained(resolve(values).config, home / "runs")
 
 
+@pytest.fixture
+def page(visitor: Page) -> Page:
+    """The same visitor for all tests of this file."""
+    return visitor
+
+
 def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
     page: Page,
     dashboard: Dashboard,
@@ -65,7 +71,7 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
         for labelled in matrix.index
         for predicted in matrix.columns
     ]
-    page.goto(f"{dashboard.address}/errors?run={run.run_id}")
+    go(page, dashboard, f"errors?run={run.run_id}")
     expect(page.get_by_role("heading", name="Hear it")).to_be_visible()
     page.wait_for_selector('[role="figure"][aria-label^="Confusion"] .js-plotly-plot .nsewdrag')
     for labelled, predicted, n in [cell for cell in cells if cell[2]][-2:]:
@@ -97,7 +103,7 @@ def test_a_cell_on_a_run_s_page_opens_its_clips(
     run: Run,
 ) -> None:
     genres = metrics.genres_in(run.predictions)
-    page.goto(f"{dashboard.address}/runs?run={run.run_id}")
+    go(page, dashboard, f"runs?run={run.run_id}")
     page.wait_for_selector('[role="figure"][aria-label^="Confusion"] .js-plotly-plot .nsewdrag')
     page.locator('[role="figure"][aria-label^="Confusion"]').scroll_into_view_if_needed()
     page.wait_for_timeout(500)  # until nothing moves under the pointer
@@ -118,7 +124,7 @@ def test_a_click_on_the_map_plays_the_clip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GENRECORE_CACHE", str(home / "cache"))  # the server's own
-    page.goto(f"{dashboard.address}/errors?run={run.run_id}&view=map")
+    go(page, dashboard, f"errors?run={run.run_id}&view=map")
     page.get_by_role("button", name="Draw the map").click()
     page.wait_for_selector(
         '[role="figure"][aria-label^="Map of"] .js-plotly-plot .nsewdrag', timeout=90_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from browsing import IN_THE_BROWSER, Dashboard
+from browsing import IN_THE_BROWSER, Dashboard, go
 from conftest import trained, wait_for
 from playwright.sync_api import Page, expect
 from test_browser import POINTS, prediction_on
@@ -138,7 +138,7 @@ def compare_hear_and_classify(
         expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
     no_error(page)
 
-    page.goto(f"{dashboard.address}/runs?run={run.run_id}")
+    go(page, dashboard, f"runs?run={run.run_id}")
     page.get_by_role("link", name="Hear its mistakes").click()
     player = page.get_by_role("group", name=re.compile("^Player: ")).first
     player.get_by_role("button", name="Play").click()

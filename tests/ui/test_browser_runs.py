@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import IN_A_SECOND_BROWSER, Dashboard
+from browsing import IN_A_SECOND_BROWSER, Dashboard, go
 from conftest import TINY, trained, wait_for
 from playwright.sync_api import Page, expect
 
@@ -112,11 +112,17 @@ def live(template: Run, home: Path) -> Iterator[Live]:
         shutil.rmtree(run.folder)
 
 
+@pytest.fixture
+def page(visitor: Page) -> Page:
+    """The same visitor for all tests of this file."""
+    return visitor
+
+
 def opened(page: Page, dashboard: Dashboard, run: Run, **query: str) -> None:
     """Goes to a run's page and waits until it is there."""
     more = "".join(f"&{name}={value}" for name, value in query.items())
-    page.goto(f"{dashboard.address}/runs?run={run.run_id}{more}")
-    expect(page.get_by_text(run.title, exact=True)).to_be_visible()
+    go(page, dashboard, f"runs?run={run.run_id}{more}")
+    expect(page).to_have_title(f"{run.title} · Runs · genrecore")
 
 
 def test_a_drag_over_a_chart_zooms_and_the_zoom_stays_over_new_epochs_and_a_reload(
@@ -200,7 +206,7 @@ def test_clicks_in_the_list_mark_tick_delete_and_open_and_new_runs_appear_by_the
 
     def table_of(n: int) -> dict[str, float]:
         """Opens the list of so many runs; returns where its table stands."""
-        page.goto(f"{dashboard.address}/runs")
+        go(page, dashboard, "runs")
         expect(page.get_by_text(f"{n} runs")).to_be_visible()
         expect(page.get_by_test_id("stDataFrame").locator("canvas").first).to_be_visible()
         box = page.get_by_test_id("stDataFrame").first.bounding_box()
@@ -227,7 +233,7 @@ def test_clicks_in_the_list_mark_tick_delete_and_open_and_new_runs_appear_by_the
     box = table_of(3)
     page.mouse.click(box["x"] + 150, box["y"] + 3 * 35 + 17)
     page.wait_for_url("**abcd*")
-    expect(page.get_by_text(Run(old_run).title, exact=True)).to_be_visible()
+    expect(page).to_have_title(f"{Run(old_run).title} · Runs · genrecore")
 
 
 def test_result_and_curves_are_in_the_first_window_and_no_toolbar_covers_a_field(
@@ -252,7 +258,7 @@ def test_result_and_curves_are_in_the_first_window_and_no_toolbar_covers_a_field
         for text in ("Test accuracy", "Hear its mistakes", "Classify with it"):
             expect(page.get_by_text(text, exact=True)).to_be_in_viewport()
 
-    page.goto(f"{dashboard.address}/runs?state=done")  # with every button above the table
+    go(page, dashboard, "runs?state=done")  # with every button above the table
     table = page.get_by_test_id("stDataFrame").first
     table.hover()
     toolbar = page.get_by_test_id("stElementToolbar").first.bounding_box()
