@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +19,7 @@ from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.jobs import access
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.access import Visitor
+from genrecore.store.run import LIVE
 from genrecore.ui.classify.library import results_file
 
 pytestmark = pytest.mark.xdist_group("pages")
@@ -78,6 +81,31 @@ def test_a_library_is_classified_by_a_task_and_shown_by_genre(
     app = again(app, **query, only="all", clip=heard)
     alone = load_ensemble([run]).classify(heard).predictions[0].genre
     assert any(str(text.value).startswith(f"## {alone}") for text in app.markdown)
+
+
+@pytest.mark.long
+def test_a_library_whose_task_is_killed_with_the_server_is_continued_without_loss(
+    store: Path, own_cache: Path, music: Path, tmp_path: Path
+) -> None:
+    for n in range(5, 150):
+        write(music / "deep" / f"{n}.wav", noise(1.5, 8_000, n), 8_000)
+    run = untrained_run(store)
+    query = {"run": run.run_id, "from": "library", "library": str(music)}
+    open_page("classify", **query).button(key="start_library").click().run()
+    working = results_file(music, [run])
+    wait_for(lambda: working.exists() and working.read_bytes().count(b"\n") > 5, 60.0)
+    (task,) = jobs.tasks()
+    os.killpg(int(task.status["pid"]), signal.SIGKILL)  # and of the page nothing is left, either
+    wait_for(lambda: jobs.tasks()[0].state not in LIVE, 60.0)
+    n_done = len(list(library_results.read_results(working)))
+    assert 4 <= n_done < 150
+    app = open_page("classify", **query)
+    assert len(rows(app)) == n_done
+    app.button(key="start_library").click().run()
+    wait_for(lambda: all(task.state not in LIVE for task in jobs.tasks()), 60.0)
+    undisturbed = tmp_path / "undisturbed.jsonl"
+    library.classify_library(load_ensemble([run]), [music], undisturbed)
+    assert working.read_bytes() == undisturbed.read_bytes()
 
 
 def test_only_folders_that_a_visitor_may_name_are_classified(
