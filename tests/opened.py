@@ -9,11 +9,22 @@ from typing import Any
 import pandas as pd
 from conftest import ROOT
 from streamlit.components.v2 import manifest_scanner
-from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1 import AppTest, local_script_runner
 
 # Streamlit reads the metadata of all installed packages whenever a test opens its first page, for
 # more than a quarter of a second; while the tests run, no package is installed.
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
+# And it looks a thousand times a second whether the page is finished.
+_look_for_the_end = local_script_runner.require_widgets_deltas
+
+
+def _wait_for_the_end(runner: local_script_runner.LocalScriptRunner, timeout: float = 3) -> None:
+    assert runner._script_thread is not None
+    runner._script_thread.join(timeout)
+    _look_for_the_end(runner, timeout)  # raises where it was not finished in time
+
+
+local_script_runner.require_widgets_deltas = _wait_for_the_end
 
 
 def open_page(name: str, **query: str) -> AppTest:
