@@ -8,7 +8,7 @@ from genrecore.ui.classify import inputs
 from genrecore.ui.classify.library import choose_folder, show_library
 from genrecore.ui.classify.predictions import open_runs
 from genrecore.ui.classify.view import show_clips
-from genrecore.ui.overview.song import train_first
+from genrecore.ui.overview.song import tag_song, train_first
 from genrecore.ui.parts import readers
 
 ui.page("Classify", "Hear a clip while runs tell its genre, moment by moment, and why.")
@@ -17,8 +17,10 @@ usable = readers.usable(ui.look_at_runs().runs)
 if not usable:
     ui.empty(
         "There is no trained run yet.",
-        "Classifying takes a run that has finished.",
+        "Until one has finished, a pretrained tagger says what it hears in a song.",
     )
+    for clip in inputs.choose_clips([])[:1]:
+        tag_song(clip)
     train_first("Train on the demo music")
     st.stop()
 

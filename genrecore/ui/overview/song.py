@@ -30,6 +30,7 @@ from genrecore.ui.parts.frame import (
 
 if TYPE_CHECKING:
     from genrecore.data.uploads import UploadedClip
+    from genrecore.ui.classify.inputs import InputClip
 
 FIRST_RUN = {"training.epochs": 8}
 """What the first run of all changes: the base CNN on the demo music, for a prediction soon."""
@@ -50,7 +51,7 @@ def drop_song(usable: Sequence[Run], active: Sequence[Run]) -> None:
     elif active:
         lead = "It is classified as soon as the run at work is done."
     else:
-        lead = "Nothing has been trained yet, so a first run has to learn genres."
+        lead = "Nothing has been trained yet; a pretrained tagger says what it hears."
     section("Drop a song here", f"{lead} It stays on the machine that serves this page.")
     file = st.file_uploader(
         "Drop a song here", type=upload_types(FORMATS), key="song", label_visibility="collapsed"
@@ -65,8 +66,22 @@ def drop_song(usable: Sequence[Run], active: Sequence[Run]) -> None:
     if song is None:
         train_first("Train on the demo music")
         return
-    st.markdown(f":material/music_note: **{plain(song.name)}** waits for a run to classify it.")
+    from genrecore.ui.classify.inputs import InputClip  # imports torch
+
+    tag_song(InputClip(song.digest, song.name, song.path))
     train_first("Train on the demo music and classify it", chosen("heard"))
+
+
+def tag_song(clip: InputClip) -> None:
+    """What a pretrained tagger says of a song, or the button that fetches it."""
+    from genrecore.ui.classify.tags import fetch_tagger, is_tagger_here, show_tags
+
+    with st.container(border=True, gap="small"), sentences():
+        if is_tagger_here():
+            show_tags(clip)
+        else:
+            st.markdown(f":material/music_note: **{plain(clip.name)}** is here.")
+            fetch_tagger()
 
 
 def _take(name: str, content: bytes, usable: Sequence[Run], active: Sequence[Run]) -> None:
