@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import IN_A_SECOND_BROWSER, Dashboard, go
-from conftest import TINY, trained
+from conftest import TINY, trained, wait_for
 from playwright.sync_api import Page, expect
 
 from genrecore.config.run import RunConfig, with_values
@@ -82,9 +82,10 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
         expect(sentence).to_be_visible()
         page.wait_for_url(f"**labelled={labelled}**")
     # Nobody presses play: the first clip of the cell is heard at once.
-    page.get_by_role("button", name="Pause").click()
     audio = page.locator(".st-key-player_mistake audio").first
-    assert audio.evaluate("audio => audio.paused && audio.currentTime > 0")
+    wait_for(lambda: audio.evaluate("audio => audio.currentTime > 0"))
+    page.get_by_role("button", name="Pause").click()
+    assert audio.evaluate("audio => audio.paused")
 
     # By keyboard: the boxes beside the matrix lead to the same lists.
     box = page.get_by_role("combobox", name="Labelled")
