@@ -129,7 +129,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     metric = watched(plan.base.training.watch)
     rows = [
         {
-            **{name_of(key): text_of(row[key]) for key in plan.varied},
+            **{name_of(key): text_of(row[key], key) for key in plan.varied},
             f"validation {noun(metric)}": metric.facts.written(row["score"]),
             **{key: row[key] for key in ("epochs", "state", "marks", "reason", "run")},
         }
@@ -355,7 +355,7 @@ def sweep(
             [
                 {"run": number}
                 | ({"there already": run_id} if any(ids) else {})
-                | {name_of(key): text_of(value) for key, value in change.items()}
+                | {name_of(key): text_of(value, key) for key, value in change.items()}
                 for number, (change, run_id) in enumerate(changes, start=1)
             ]
         )

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from genrecore.config.run import PARTS, Part, RunConfig
 from genrecore.errors import UsageError
 
@@ -40,17 +42,33 @@ def is_field(dotted: str) -> bool:
 def name_of(dotted: str) -> str:
     """The name of a dotted field for people: `training.lr` is `learning rate`."""
     first, _, rest = dotted.partition(".")
-    field: Any = RunConfig.model_fields.get(first)
-    fields_inside = getattr(getattr(field, "annotation", None), "model_fields", {})
-    if rest and rest in fields_inside and first not in PARTS:
-        field = fields_inside[rest]
-    elif rest:
+    field = _field(dotted)
+    if rest and field is None:
         return f"{first} {rest.removeprefix('options.').replace('_', ' ')}"
     return str(field.title or dotted).lower() if field else dotted
 
 
-def text_of(value: Any) -> str:
-    """A value as people write it: 0.001, true, cnn."""
+def _field(dotted: str) -> FieldInfo | None:
+    """What is said of a dotted field; None of an option of a part."""
+    first, _, rest = dotted.partition(".")
+    field = RunConfig.model_fields.get(first)
+    if not rest:
+        return field
+    inside = getattr(getattr(field, "annotation", None), "model_fields", {})
+    return None if first in PARTS else inside.get(rest)
+
+
+def zero_of(dotted: str) -> str:
+    """The word that stands for 0 in a dotted field; empty where it is a number like any other."""
+    field = _field(dotted)
+    extra = field.json_schema_extra if field else None
+    return str(extra.get("zero", "")) if isinstance(extra, dict) else ""
+
+
+def text_of(value: Any, dotted: str = "") -> str:
+    """A value as people write it: 0.001, true, cnn; with its field, a word where 0 has one."""
+    if value == 0 and value is not False and (zero := zero_of(dotted)):
+        return zero
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
@@ -62,7 +80,7 @@ def in_words(changes: Mapping[str, Any]) -> str:
     settings = [
         f"fold {value + 1}"
         if dotted == "fold" and isinstance(value, int)
-        else f"{name_of(dotted)} {text_of(value)}"
+        else f"{name_of(dotted)} {text_of(value, dotted)}"
         for dotted, value in changes.items()
     ]
     return ", ".join(settings) or "the base"

@@ -129,6 +129,16 @@ class RunConfig(Group):
         le=100_000,
         json_schema_extra=zero_means("all clips"),
     )
+    clips_per_genre: int = Field(
+        0,
+        title="Training clips a genre",
+        description="Learns from this many training clips of each genre, drawn by the seed from "
+        "as many artists as possible; of one seed, more clips hold the fewer. All validation and "
+        "test clips stay.",
+        ge=0,
+        le=100_000,
+        json_schema_extra=zero_means("all"),
+    )
     audio: Audio = Field(Audio(), title="Audio")
     segments: Segments = Field(Segments(), title="Segments")
     feature: Part = Field(Part(name="log_mel"), title="Feature")
@@ -161,7 +171,12 @@ class RunConfig(Group):
     )
     split_seed: int = Field(0, title="Split seed", description="Of random splits.", ge=0, le=2**31)
     seed: int = Field(
-        0, title="Seed", description="Initial weights and the order of examples.", ge=0, le=2**31
+        0,
+        title="Seed",
+        description="Initial weights, the order of examples, and the draw of training clips where "
+        "not all are learned from.",
+        ge=0,
+        le=2**31,
     )
     processes: int = Field(
         1,

@@ -13,6 +13,7 @@ from genrecore.data.audit import Audit, audit, copies, sound
 from genrecore.data.clips import LEAST_PER_GENRE, UnfitGenresError, check, genres_of
 from genrecore.data.corpus import Corpus
 from genrecore.data.datasets import reading
+from genrecore.data.splits.drawn import draw_note, draw_training
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report, silent
 from genrecore.words import out_of, thousands
@@ -142,7 +143,22 @@ def _split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
 
 
 def split_clips(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    """The clips with the configuration's split.
+    """The clips with the configuration's split, its training part thinned where not all training
+    clips are learned from.
+
+    Raises:
+        GenrecoreError: As `_whole_split`.
+    """
+    return _thinned(_whole_split(clips, config), config)
+
+
+def _thinned(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    n = config.clips_per_genre
+    return draw_training(clips, n, config.seed) if n else clips
+
+
+def _whole_split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """The clips with the configuration's split and all training clips.
 
     Raises:
         UnfitGenresError: Training or test would be without a genre.
@@ -169,8 +185,11 @@ def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
     Raises:
         GenrecoreError: As `split_clips`.
     """
-    table = split_clips(prepared.clips, config)
-    return replace(prepared, clips=table, notes=prepared.notes + splits.notes(table))
+    whole = _whole_split(prepared.clips, config)
+    table, notes = _thinned(whole, config), prepared.notes + splits.notes(whole)
+    if config.clips_per_genre:
+        notes.append(draw_note(whole, table, config.clips_per_genre))
+    return replace(prepared, clips=table, notes=notes)
 
 
 def audited(prepared: Prepared, report: Report = silent) -> Audit:

@@ -18,6 +18,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data import genres, splits
 from genrecore.data.datasets import DATASETS
 from genrecore.data.segments import Segmenter
+from genrecore.data.splits.drawn import draw_training
 from genrecore.errors import GenrecoreError
 from genrecore.experiments.plan import n_at_once
 from genrecore.store.run import Run
@@ -27,7 +28,8 @@ from genrecore.training.step_times import cost_key, device_for
 from genrecore.words import seconds
 
 _MOST_READ = 400  # only so many of the newest runs are searched for similar ones
-_COUNTED = {"dataset", "genres", "rehearsal", "split", "split_seed", "audio", "segments"}
+_COUNTED = {"dataset", "genres", "rehearsal", "clips_per_genre", "split", "split_seed"}
+_COUNTED |= {"audio", "segments"}
 
 
 class Counts(NamedTuple):
@@ -205,6 +207,7 @@ class Estimator:
             and run.config.rehearsal == config.rehearsal
             # A run's table has its own split filled in, which a published one reads.
             and (not published or run.config.split == config.split)
+            and not (published and run.config.clips_per_genre)
         )
         for _, clips in each_readable(alike, lambda run: run.clips):
             if clips is not None:
@@ -224,6 +227,8 @@ def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts:
     table = splits.apply(clips, split, config.split_seed, config.fold)
     if config.rehearsal:
         table = genres.fewer(table, config.rehearsal)
+    if config.clips_per_genre:
+        table = draw_training(table, config.clips_per_genre, config.seed)
     n = pd.Series(1, index=table.index)
     if (table["medium"] == "audio").all():
         segmenter, rate_hz = Segmenter.from_config(config), config.audio.sample_rate_hz

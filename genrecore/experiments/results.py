@@ -124,4 +124,4 @@ def _values(plan: Plan, dotted: str) -> list[str]:
 
 
 def _shown(member: Member, dotted: str) -> str:
-    return text_of(member.changes.get(dotted)) if dotted else ""
+    return text_of(member.changes.get(dotted), dotted) if dotted else ""

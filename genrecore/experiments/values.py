@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genrecore.config.dotted import text_of
+from genrecore.config.dotted import text_of, zero_of
 from genrecore.config.run import PARTS, RunConfig, json_or_text, with_values
 from genrecore.data import splits
 from genrecore.errors import UsageError
@@ -126,7 +126,7 @@ def read_range(text: str, kind: Any = None) -> Range | list[Any]:
 
 
 def read_lists(base: RunConfig, texts: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The typed values by dotted field; `fold` may be `all`.
+    """The typed values by dotted field; `fold` may be `all`, and 0 the word that stands for it.
 
     Raises:
         UsageError: As `read_values`, with the field's name.
@@ -164,9 +164,13 @@ def _read_field(
         return list(range(splits.n_folds(split.choose_from(splits.SPLITS))))
     models = [name.strip() for name in str(texts.get("model", "")).split(",") if name.strip()]
     try:
-        return reader(text, kind_of(dotted, base, models))
+        values = reader(text, kind_of(dotted, base, models))
     except UsageError as error:
         raise UsageError(f"{dotted}: {error}") from None
+    zero = zero_of(dotted)
+    if isinstance(values, list) and zero in values:
+        values = list(dict.fromkeys(0 if value == zero else value for value in values))
+    return values
 
 
 def typed_list(values: Sequence[Any]) -> str:

@@ -287,7 +287,8 @@ def check(config: RunConfig) -> Check:
         return Check(config)
     if clips.problem:
         return Check(config, clips.problem, None, data)
-    trial = _trial(data, _text(config.split), config.rehearsal, config.split_seed, config.fold)
+    drawn = _Drawn.read(config, thinned=True)
+    trial = _trial(data, _text(config.split), drawn, config.fold)
     problem = ""
     if trial.separation is None:
         problem = trial.reason
@@ -303,7 +304,9 @@ def problems_of(configs: Iterable[RunConfig]) -> list[str]:
     problems: dict[str, str] = {}
     keys = []
     for config in configs:
-        keys.append(config.model_dump_json(exclude=_NOT_LOOKED_AT))
+        draws = config.clips_per_genre > 0  # by the seed
+        exclude = {k: v for k, v in _NOT_LOOKED_AT.items() if k != "seed" or not draws}
+        keys.append(config.model_dump_json(exclude=exclude))
         if keys[-1] not in problems:
             problems[keys[-1]] = check(config).problem
     return [problems[key] for key in keys]
@@ -400,7 +403,9 @@ def _kept_corpus(table: pd.DataFrame, data: _Data) -> Corpus | None:
 def _all_trials(data: _Data, config: RunConfig) -> dict[str, Trial]:
     if _clips(data).problem:
         return {}
-    return {name: _tried(data, name, config.rehearsal, config.split_seed) for name in SPLITS}
+    # Of all training clips: which split is the best must not depend on a draw.
+    drawn = _Drawn.read(config, thinned=False)
+    return {name: _tried(data, name, drawn) for name in SPLITS}
 
 
 def best_of(trials: Mapping[str, Trial]) -> Trial | None:
@@ -419,8 +424,25 @@ def _by_artist(trial: Trial) -> bool:
     return "artist" in SPLITS[trial.part.name].facts.keeps
 
 
+class _Drawn(NamedTuple):
+    """The fields that decide, besides the split, which clips are in its parts."""
+
+    rehearsal: int
+    split_seed: int
+    clips_per_genre: int = 0
+    seed: int = 0
+
+    @classmethod
+    def read(cls, config: RunConfig, thinned: bool) -> _Drawn:
+        """Those of a configuration; without `thinned` all training clips are learned from."""
+        drawn = cls(config.rehearsal, config.split_seed)
+        if thinned and config.clips_per_genre:
+            drawn = drawn._replace(clips_per_genre=config.clips_per_genre, seed=config.seed)
+        return drawn
+
+
 @lru_cache(maxsize=512)
-def _tried(data: _Data, name: str, rehearsal: int, seed: int) -> Trial:
+def _tried(data: _Data, name: str, drawn: _Drawn) -> Trial:
     """A scheme with its default options or, where those are impossible, with fewer folds."""
     entry = SPLITS.choose(name)
     parts = [Part(name=name)]
@@ -428,7 +450,7 @@ def _tried(data: _Data, name: str, rehearsal: int, seed: int) -> Trial:
         fewer = range(splits.n_folds(entry) - 1, _FEWEST_FOLDS - 1, -1)
         parts += [Part(name=name, options={"n_folds": n}) for n in fewer]
     for part in parts:
-        trial = _trial(data, _text(part), rehearsal, seed, 0)
+        trial = _trial(data, _text(part), drawn, 0)
         if trial.separation:
             break
     return trial
@@ -439,21 +461,16 @@ def _text(part: Part) -> str:
 
 
 @lru_cache(maxsize=512)
-def _trial(data: _Data, part: str, rehearsal: int, seed: int, fold: int) -> Trial:
+def _trial(data: _Data, part: str, drawn: _Drawn, fold: int) -> Trial:
     """A split applied to the clips that would take part."""
     table, scheme = _clips(data).table, Part.model_validate_json(part)
     if table is None:
         return Trial(scheme, None, "The dataset is not made yet.")
-    config = RunConfig(
-        dataset=Part(name=data.stamp[0]),
-        split=scheme,
-        rehearsal=rehearsal,
-        split_seed=seed,
-        fold=fold,
-    )
+    dataset = Part(name=data.stamp[0])
+    config = RunConfig(dataset=dataset, split=scheme, fold=fold, **drawn._asdict())
     kept = _corpus(data)
     try:
-        if rehearsal:
+        if drawn.rehearsal:
             table, _ = prepare.taking_part(table, config)
             kept = _kept_corpus(table, data)
         if kept:

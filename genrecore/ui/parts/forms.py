@@ -42,6 +42,7 @@ _SECTION = {
     "genres": "data",
     "allow_leaks": "data",
     "rehearsal": "data",
+    "clips_per_genre": "data",
     "audio": "data",
     "split_seed": "data",
     "fold": "data",
