@@ -309,7 +309,7 @@ def json_or_text(text: str) -> Any:
 
 def flat(config: RunConfig) -> dict[str, Any]:
     """All values by dotted field, in the order of the fields."""
-    return _flat(config.model_dump())
+    return flat_values(config.model_dump())
 
 
 def differences(config: RunConfig, base: RunConfig | None = None) -> dict[str, Any]:
@@ -334,11 +334,12 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_values(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested groups by dotted name; empty groups are left out."""
     flat: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, dict) and item:
-            flat |= _flat(item, f"{prefix}{key}.")
+            flat |= flat_values(item, f"{prefix}{key}.")
         elif item != {}:
             flat[prefix + key] = item
     return flat

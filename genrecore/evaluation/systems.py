@@ -154,15 +154,21 @@ def _names(systems: Sequence[System]) -> dict[str, str]:
 
 def _distinguishing(members: Sequence[System]) -> dict[str, str]:
     """The settings that tell systems of one model and dataset apart, all texts different."""
-    flat = {system.signature: _settings(system) for system in members}
-    keys = [
-        key
-        for key in dict.fromkeys(key for values in flat.values() for key in values)
-        if len({str(values.get(key)) for values in flat.values()}) > 1
-    ]
+    defaults = configuration.flat(RunConfig())
+    position = {key: n for n, key in enumerate(defaults)}
+    changed = {system.signature: _changed_settings(system) for system in members}
+    keys = sorted(  # in the order of the fields, an option behind the name of its part
+        {key: None for values in changed.values() for key in values},
+        key=lambda key: position.get(key, position.get(f"{key.partition('.')[0]}.name", 0)),
+    )
+    settings = {
+        name: {key: values.get(key, defaults.get(key)) for key in keys}
+        for name, values in changed.items()
+    }
+    keys = [key for key in keys if len({str(values[key]) for values in settings.values()}) > 1]
     texts = {}
-    for name, values in flat.items():
-        parts = [f"{key.rpartition('.')[2]} {_short(values.get(key))}" for key in keys]
+    for name, values in settings.items():
+        parts = [f"{key.rpartition('.')[2]} {_short(values[key])}" for key in keys]
         texts[name] = ", ".join(parts[:_MAX_SETTINGS])
     counts = Counter(texts.values())
     return {
@@ -170,15 +176,15 @@ def _distinguishing(members: Sequence[System]) -> dict[str, str]:
     }
 
 
-def _settings(system: System) -> dict[str, object]:
-    """The settings that define a system, by their dotted fields."""
-
-    def read() -> dict[str, object]:
-        values = configuration.flat(system.config)
-        return {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
-
-    summary = system.runs[0].summary
-    return read() if summary is None else summary.derived("settings of its system", read)
+def _changed_settings(system: System) -> dict[str, object]:
+    """Those of its settings that are not the defaults, by their dotted fields."""
+    run = system.runs[0]
+    if run.summary is None:
+        values = run.config.model_dump(mode="json", exclude_defaults=True)
+    else:  # a thousand systems are not worth a thousand configurations
+        values = run.summary.rest["config"]
+    flat = configuration.flat_values(values)
+    return {key: value for key, value in flat.items() if key not in configuration.NOT_SYSTEM}
 
 
 def _short(value: object) -> str:

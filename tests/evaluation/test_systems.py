@@ -55,6 +55,22 @@ def test_titles_never_repeat(store: Path) -> None:
     assert len(set(names.values())) == len(names) == 8
 
 
+def test_titles_name_settings_in_the_order_of_the_fields_from_summaries_and_from_files(
+    store: Path,
+) -> None:
+    plain = fake_run(store, draw_right(0.5, 9, 1))
+    rate = fake_run(store, draw_right(0.5, 9, 1), feature__n_mels=64, training__lr=0.1)
+    noise = fake_run(store, draw_right(0.5, 9, 1), augment="noise", feature__n_mels=96)
+    expected = {
+        systems.signature(plain): "cnn · demo · n_mels none, augment none",
+        systems.signature(rate): "cnn · demo · n_mels 64, augment none",
+        systems.signature(noise): "cnn · demo · n_mels 96, augment noise",
+    }
+    for order in ([plain, rate, noise], [noise, rate, plain]):
+        assert systems.titles(systems.group_runs(order)) == expected
+    assert systems.titles(systems.group_runs(runs.all_runs())) == expected
+
+
 def test_a_system_is_the_mean_of_its_seeds_and_sums_agree(store: Path) -> None:
     a, b = seeds(store, [0.7, 0.8, 0.75]), seeds(store, [0.5, 0.6], 50, model="crnn")
     compared = systems.compare(systems.group_runs([*a, *b]))
