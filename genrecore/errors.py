@@ -1,5 +1,8 @@
 """The exceptions whose message is meant for a person: one sentence, no traceback."""
 
+import importlib
+from typing import Any
+
 
 class GenrecoreError(Exception):
     """What was found, what was expected, and what there is to choose from, in one sentence."""
@@ -34,3 +37,23 @@ def describe(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of a library's message without its full stop, to be quoted in a sentence."""
     return str(error).strip().split("\n")[0].rstrip(".")
+
+
+def optional_package(name: str, extra: str, purpose: str) -> Any:
+    """A package that only one of our extras installs.
+
+    Args:
+        name: Of the package.
+        extra: That installs it.
+        purpose: What it is needed for, to begin a sentence with: "Writing ONNX".
+
+    Raises:
+        GenrecoreError: It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise GenrecoreError(
+            f"{purpose} needs the package {name}: pip install -c constraints.txt "
+            f"'genrecore[{extra}]'."
+        ) from None

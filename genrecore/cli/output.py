@@ -17,6 +17,7 @@ from rich import progress as bars
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from genrecore.cli import streams
 from genrecore.errors import GenrecoreError, describe
@@ -84,7 +85,8 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") -> None:
     """Rows as a table that fits the terminal; a sentence where there are none.
 
-    A column for each key of any row; a cell is empty where a row has no such key or None.
+    A column for each key of any row; a cell is empty where a row has no such key or None. A `Text`
+    has a colour.
     """
     if not rows:
         out.print(empty)
@@ -97,10 +99,13 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
     for index, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
-        cells = [row.get(column) for column in columns]
-        table.add_row(*("" if cell is None else visible(str(cell)) for cell in cells))
+        table.add_row(*(_cell(row.get(column)) for column in columns))
     wide = out if out.is_terminal else Console(highlight=False, markup=False, width=160)
     wide.print(table)
+
+
+def _cell(value: Any) -> str | Text:
+    return value if isinstance(value, Text) else "" if value is None else visible(str(value))
 
 
 def _print_at_once(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ temperature. A file is kept only if onnxruntime computes with it what the run co
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from genrecore import __version__
 from genrecore.data.corpus import quantise
-from genrecore.errors import GenrecoreError, describe
+from genrecore.errors import GenrecoreError, describe, optional_package
 from genrecore.evaluation.thresholds import Thresholds
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun
 from genrecore.store.progress import Phase, Report, silent
@@ -62,13 +61,7 @@ def to_onnx(
             original by more than `TOLERANCE`; nothing is left then.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(package)
-        except ImportError:
-            raise GenrecoreError(
-                f"Writing ONNX needs the package {package}: pip install -c constraints.txt "
-                "'genrecore[onnx]'."
-            ) from None
+        optional_package(package, "onnx", "Writing ONNX")
     import onnx
 
     _check_exportable(loaded)

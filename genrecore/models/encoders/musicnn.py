@@ -293,7 +293,7 @@ def _read(folder: Path, card: EncoderCard) -> Encoder:
 ENCODER_KINDS.register("musicnn", title="musicnn")(
     EncoderKind(
         expects=f"{_WHEEL} of Python's package index",
-        weights=_WEIGHTS,
+        files=(_WEIGHTS,),
         takes=lambda path: path.name.startswith("musicnn-") and path.suffix == ".whl",
         find=_find,
         read=_read,

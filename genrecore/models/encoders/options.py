@@ -48,7 +48,7 @@ class EncoderOptions(Options):
         Raises:
             UsageError: There is none of this name.
         """
-        return card_of(self.encoder)
+        return card_of(self.encoder, self.sha256)
 
     def layer_of(self, card: EncoderCard) -> str:
         """The layer that is taken.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class EncoderCard(BaseModel):
         not_heard: Datasets that cannot have been in it; of all others nobody knows.
         tags: Of an encoder that tags songs its tags, in the order of its outputs.
         genre_tags: Those of them that name a genre.
+        source: Where it was fetched, in the words of `genrecore encoders add`; may be empty.
         sha256: Of its weights; empty as long as they are not here.
     """
 
@@ -61,7 +63,13 @@ class EncoderCard(BaseModel):
     not_heard: tuple[str, ...] = ("demo",)
     tags: tuple[str, ...] = ()
     genre_tags: tuple[str, ...] = ()
+    source: str = Field("", max_length=400)
     sha256: str = ""
+
+    @property
+    def licence_note(self) -> str:
+        """The licence, and that it is a non-commercial one."""
+        return f"{self.licence} (non-commercial)" if self.non_commercial else self.licence
 
     @property
     def patch_samples(self) -> int:
@@ -82,6 +90,18 @@ class EncoderCard(BaseModel):
         if dataset in self.heard:
             return "yes"
         return "no" if dataset in self.not_heard else "unknown"
+
+
+_SHARED = re.compile(
+    r"apache-2\.0|bsd\b.*|cc0-1\.0|cc-by(-nc)?(-sa)?-\d\.0|isc|mit|mpl-2\.0|unlicense"
+)
+
+
+def rights(licence: str) -> dict[str, Any]:
+    """What a licence allows, by its name in SPDX's spelling: `non_commercial` and `may_be_shared`
+    of a card; weights under a licence that is not known here may not be passed on."""
+    name = licence.lower()
+    return {"non_commercial": "-nc" in name, "may_be_shared": _SHARED.fullmatch(name) is not None}
 
 
 class Encoder(nn.Module, ABC):
@@ -107,7 +127,7 @@ class EncoderKind:
 
     Attributes:
         expects: What `find` takes, in words for a message.
-        weights: The name of the file whose checksum stands for an encoder.
+        files: Patterns of the names of an encoder's files, whose checksum stands for it.
         takes: Whether a path is of this kind, by its name or its entries only.
         find: `find(path, name) -> [(card, write)]`: the encoders in a path, under that name where
             they have none. `write(folder)` puts an encoder's files into an empty folder.
@@ -117,7 +137,7 @@ class EncoderKind:
     """
 
     expects: str
-    weights: str
+    files: tuple[str, ...]
     takes: Callable[[Path], bool]
     find: Callable[[Path, str], list[tuple[EncoderCard, Callable[[Path], object]]]]
     read: Callable[[Path, EncoderCard], Encoder]
