@@ -32,6 +32,7 @@ def fake_run(
     n_unknown: int = 0,
     n_shared: int = 0,
     contents: list[str] | None = None,
+    n_train: int = 0,
     **values: object,
 ) -> Run:
     """A finished run whose test says of each clip whether it was right.
@@ -48,6 +49,7 @@ def fake_run(
         n_shared: How many test clips it found to share an artist with training.
         contents: Digests of the clips; by default clips of one number hold the same in all runs
             on a dataset.
+        n_train: Training clips of each genre in its clip table.
         values: Of its configuration; `__` stands for a dot.
     """
     dotted = {name.replace("__", "."): value for name, value in values.items()}
@@ -67,6 +69,10 @@ def fake_run(
     clip_table = table[["clip_id", "genre", "split"]].assign(artist=names)
     music = f"{zlib.crc32(run.config.dataset.name.encode()):08x}"
     clip_table["content"] = contents or [f"{music}{number:024x}" for number in numbers]
+    trained = pd.DataFrame({"genre": genres * n_train}).assign(split="train")
+    trained["clip_id"] = [f"learned {number:04}" for number in range(len(trained))]
+    trained["content"] = [f"{music}{'f' * 16}{number:08x}" for number in range(len(trained))]
+    clip_table = pd.concat([clip_table, trained]) if n_train else clip_table
     clip_table.to_parquet(run.folder / "clips.parquet", index=False)
     leak = f"The split leaks: {n_shared} of {n} test clips share an artist." if n_shared else ""
     separation = judge(leak, 3 * n, n_unknown, n_shared)

@@ -171,6 +171,16 @@ def accuracy(side: Side) -> Interval:
     return clustered.accuracy(side.matrix(clips), side.groups(clips))
 
 
+def difference(a: Side, b: Side) -> Interval:
+    """The accuracy of A minus that of B over all their tests, on the clips that both were tested
+    on; all nan where there are none."""
+    shared = a.clips & b.clips
+    if not shared:
+        return NOTHING
+    clips = pd.Index(sorted(shared))
+    return clustered.difference(a.matrix(clips), b.matrix(clips), a.groups(clips))
+
+
 _NOT_COMPARED: dict[str, Any] = {
     "n_clips": 0, "both": 0, "only_a": 0, "only_b": 0, "neither": 0, "gap": NOTHING,
     "difference": nan, "low": nan, "high": nan, "error": nan, "p": nan, "p_mcnemar": nan,

@@ -129,14 +129,14 @@ def signature(run: Run) -> str:
     return run.facts.system
 
 
-def titles(systems: Sequence[System]) -> dict[str, str]:
+def titles(systems: Sequence[System], but: Collection[str] = ()) -> dict[str, str]:
     """A short name of each system by its signature, all different: model, data, the settings that
-    tell systems of one model and dataset apart, and the marks of its runs."""
-    names = _names(systems)
+    tell systems of one model and dataset apart, save those in `but`, and the marks of its runs."""
+    names = _names(systems, but)
     return {s.signature: marked(names[s.signature], s.marks) for s in systems}
 
 
-def _names(systems: Sequence[System]) -> dict[str, str]:
+def _names(systems: Sequence[System], but: Collection[str] = ()) -> dict[str, str]:
     """As `titles`, without marks."""
     by_stem: dict[str, list[System]] = {}
     for system in systems:
@@ -145,14 +145,14 @@ def _names(systems: Sequence[System]) -> dict[str, str]:
         by_stem.setdefault(stem, []).append(system)
     names = {}
     for stem, members in by_stem.items():
-        settings = _distinguishing(members) if len(members) > 1 else {}
+        settings = _distinguishing(members, but) if len(members) > 1 else {}
         for system in members:
             own = settings.get(system.signature, "")
             names[system.signature] = f"{stem} · {own}" if own else stem
     return names
 
 
-def _distinguishing(members: Sequence[System]) -> dict[str, str]:
+def _distinguishing(members: Sequence[System], but: Collection[str]) -> dict[str, str]:
     """The settings that tell systems of one model and dataset apart, all texts different."""
     defaults = configuration.flat(RunConfig())
     position = {key: n for n, key in enumerate(defaults)}
@@ -165,7 +165,11 @@ def _distinguishing(members: Sequence[System]) -> dict[str, str]:
         name: {key: values.get(key, defaults.get(key)) for key in keys}
         for name, values in changed.items()
     }
-    keys = [key for key in keys if len({str(values[key]) for values in settings.values()}) > 1]
+    keys = [
+        key
+        for key in keys
+        if key not in but and len({str(values[key]) for values in settings.values()}) > 1
+    ]
     texts = {}
     for name, values in settings.items():
         parts = [f"{key.rpartition('.')[2]} {_short(values[key])}" for key in keys]

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from fake_runs import draw_right, fake_run
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore.evaluation import comparison, systems
+from genrecore.evaluation import comparison, systems, training_sizes
 from genrecore.evaluation.scores import run_scores
 from genrecore.store import views
 from genrecore.store.files import write_json
@@ -26,7 +27,7 @@ from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("compare")
 ARTISTS = np.arange(90) // 2
-VIEWS = ("verdicts", "scores", "unsure", "curves", "genres", "confusions", "cost", "ranks")
+VIEWS = ("verdicts", "scores", "unsure", "curves", "sizes", "genres", "confusions", "cost", "ranks")
 VIEWS += ("settings",)
 
 
@@ -107,6 +108,42 @@ def test_an_address_names_what_is_shown_and_means_the_same_tomorrow(store: Path)
     app.multiselect(key="choice_runs").set_value([runs[0].run_id, runs[1].run_id]).run()
     app.selectbox(key="choice_dataset").set_value("").run()
     assert address(app)["runs"] == picked(runs[0], runs[1])
+
+
+def test_without_other_sizes_the_view_offers_the_plan_of_a_curve(store: Path) -> None:
+    runs = [
+        fake_run(store, draw_right(0.6, 90, k), ARTISTS, n_train=3, model=name, seed=4)
+        for k, name in enumerate(("cnn", "crnn"))
+    ]
+    app = open_page("compare", runs=picked(*runs), view="sizes")
+    assert "There is no curve yet" in words(app)
+    line = app.code[0].value.replace("\\\n", "")
+    sweep = shlex.split(line)
+    assert sweep[:2] == ["genrecore", "sweep"]
+    assert sweep[sweep.index("--clips-per-genre") + 1] == "1,2,all"
+    assert sweep[sweep.index("--seed") + 1] == "0..4"
+    (link,) = [x.proto for x in app.get("page_link") if x.proto.label.startswith("Plan a curve")]
+    query = dict(parse_qsl(link.query_string))
+    form = open_page("plans", **query)
+    assert form.button(key="queue").label == "Queue 14 runs"  # one is there already
+    assert sorted(shlex.split(form.code[-1].value.replace("\\\n", ""))) == sorted(sweep)
+
+
+def test_a_curve_is_drawn_with_all_sizes_of_the_compared_systems(store: Path) -> None:
+    few, whole = (
+        [fake_run(store, draw_right(share, 90, 10 * size + seed), ARTISTS, seed=seed,
+                  n_train=size or 30, clips_per_genre=size) for seed in (0, 1)]
+        for size, share in ((2, 0.3), (0, 0.9))
+    )  # fmt: skip
+    other = fake_run(store, draw_right(0.5, 90, 5), ARTISTS, model="crnn", n_train=30)
+    app = open_page("compare", runs=picked(whole[0], other), view="sizes")
+    text = words(app)
+    curves = training_sizes.find_curves([*few, *whole])
+    (sentence,) = training_sizes.measure(curves).sentences
+    assert sentence.endswith("not flat yet.")
+    assert sentence in text
+    assert "and so not drawn: crnn" in text
+    assert "There is no curve yet" not in text
 
 
 def test_two_runs_opens_with_a_partner_that_shares_clips(store: Path) -> None:

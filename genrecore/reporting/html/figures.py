@@ -12,7 +12,7 @@ import pandas as pd
 from plotly.utils import PlotlyJSONEncoder
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import costs, differences, systems
+from genrecore.evaluation import costs, differences, systems, training_sizes
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
@@ -32,12 +32,13 @@ _GROUND = {"light": "#ffffff", "dark": "#1d202c"}
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A chart with the name of its files and its section of the report: `scores`, `pairs`,
-    `curves`, `genres`, `confusions`, `calibration` or `cost`."""
+    """A chart with the name of its files, its section of the report (`scores`, `pairs`, `curves`,
+    `sizes`, `genres`, `confusions`, `calibration` or `cost`), and sentences that read it."""
 
     name: str
     section: str
     chart: Chart
+    sentences: tuple[str, ...] = ()
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def figures(
     drawings.append(ReportFigure("calibration", "calibration", calibration))
     curves = plots.risk_coverage(compared.risk_coverage, styles)
     drawings.append(ReportFigure("risk-coverage", "calibration", curves))
+    drawings += _size_figures(compared, styles)
     return drawings + _cost_figures(compared, styles)
 
 
@@ -146,6 +148,16 @@ def _curve_figures(compared: Comparison, styles: Mapping[str, RunStyle]) -> list
             )
             drawings.append(ReportFigure(f"curves-{measure}", "curves", chart))
     return drawings
+
+
+def _size_figures(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
+    """Accuracy by training clips a genre, where systems that are compared differ in them alone."""
+    measured = training_sizes.measure(training_sizes.find_curves(compared.runs))
+    if measured.table.empty:
+        return []
+    keys = training_sizes.members_by_curve(members(compared))
+    chart = plots.size_curves(measured.table, {curve: styles[key] for curve, key in keys.items()})
+    return [ReportFigure("sizes", "sizes", chart, measured.sentences)]
 
 
 def _cost_figures(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:

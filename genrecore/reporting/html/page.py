@@ -29,7 +29,7 @@ from genrecore.store.run import MARKS, Run
 from genrecore.words import plural, points
 
 _HERE = Path(__file__).parent
-_SECTIONS = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
+_SECTIONS = ("scores", "pairs", "curves", "sizes", "genres", "confusions", "calibration", "cost")
 _MAX_SENTENCES = 10  # of more pairs those with the most accurate run come first
 
 

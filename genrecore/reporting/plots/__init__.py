@@ -40,6 +40,7 @@ from genrecore.reporting.plots.sound import (
     tags_over_time,
     waveform,
 )
+from genrecore.reporting.plots.training_sizes import size_curves
 
 __all__ = [
     "Chart",
@@ -66,6 +67,7 @@ __all__ = [
     "recall_map",
     "risk_coverage",
     "run_styles",
+    "size_curves",
     "study_curves",
     "tags_over_time",
     "waveform",

@@ -20,7 +20,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.reporting import html, plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots.matrices import number
-from genrecore.ui.compare import choice, details
+from genrecore.ui.compare import choice, details, sizes
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
@@ -275,6 +275,7 @@ VIEWS: dict[str, tuple[str, Callable[[Comparison, Selection], None]]] = {
     "scores": ("Scores", show_scores),
     "unsure": ("Not sure", details.show_unsure),
     "curves": ("Curves", details.show_curves),
+    "sizes": ("Training clips", sizes.show_sizes),
     "genres": ("Genres", details.show_genres),
     "confusions": ("Confusions", details.show_confusions),
     "cost": ("Cost", details.show_cost),

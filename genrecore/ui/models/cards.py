@@ -19,9 +19,9 @@ from genrecore.reporting.plots import models as plots
 from genrecore.training import card as cards
 from genrecore.training import model_inputs, timing
 from genrecore.training.card import Card
-from genrecore.training.parts import REGISTRIES
 from genrecore.training.timing import Latency
 from genrecore.ui.parts.choices import choose_one, chosen
+from genrecore.ui.parts.fitting import address_of
 from genrecore.ui.parts.frame import (
     chart,
     command,
@@ -209,23 +209,10 @@ def link_to_training(choice: ModelChoice) -> None:
 def address(choice: ModelChoice) -> dict[str, str]:
     """The URL of the page Train, filled in as the card's command has it."""
     config = choice.card.config
-    differing = configuration.differences(config)
     query = {"feature": config.feature.name, "model": config.model.name}
     preset = "" if choice.preset == _DEFAULT else choice.preset or choice.card.input.preset
     query |= {"preset": preset} if preset else {}
-    for dotted, value in differing.items():
-        part, _, option = dotted.partition(".")
-        if dotted == "augment":
-            query["augment"] = ",".join(each.name for each in config.augment)
-            for each in config.augment:
-                query |= {f"{each.name}.{key}": str(v) for key, v in each.options.items()}
-        elif part in REGISTRIES and option == "name":
-            query[part] = str(value)
-        elif part in REGISTRIES:
-            query[f"{getattr(config, part).name}.{option.removeprefix('options.')}"] = str(value)
-        else:
-            query[dotted] = str(value)
-    return query
+    return query | address_of(config)
 
 
 def show_published(choice: ModelChoice) -> None:

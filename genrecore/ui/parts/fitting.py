@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from genrecore.config.run import Part, RunConfig, with_values
+from genrecore.config.run import Part, RunConfig, differences, with_values
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
@@ -33,6 +33,25 @@ def fill_in(values: Mapping[str, Any]) -> None:
     for dotted, value in values.items():
         part, _, option = dotted.partition(".")
         choose(f"{values[part]}.{option}" if part in REGISTRIES and option else dotted, str(value))
+
+
+def address_of(config: RunConfig) -> dict[str, str]:
+    """What the fields of a form are in the URL for this configuration, where it differs from the
+    defaults."""
+    query: dict[str, str] = {}
+    for dotted, value in differences(config).items():
+        part, _, option = dotted.partition(".")
+        if dotted == "augment":
+            query["augment"] = ",".join(each.name for each in config.augment)
+            for each in config.augment:
+                query |= {f"{each.name}.{key}": str(v) for key, v in each.options.items()}
+        elif part in REGISTRIES and option == "name":
+            query[part] = str(value)
+        elif part in REGISTRIES:
+            query[f"{getattr(config, part).name}.{option.removeprefix('options.')}"] = str(value)
+        else:
+            query[dotted] = str(value)
+    return query
 
 
 def check_of(values: Mapping[str, Any], base: RunConfig) -> Check:
