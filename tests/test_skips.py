@@ -1,0 +1,65 @@
+"""Tests are skipped for known reasons only; without a network, those of fetched encoders alone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+SKIP = {"skip", "skipif", "importorskip"}
+MAY_SKIP = {
+    "conftest.py",  # no real data, no browser, no network for encoders
+    "sounds.py",  # no espeak-ng
+    "audio/test_audio.py",  # root may read everything
+    "audio/test_formats.py",  # no FFmpeg
+    "data/test_loaders.py",  # no /proc
+    "evaluation/test_metrics.py",  # no statsmodels
+    "experiments/test_papers.py",  # no studies' texts
+    "features/test_presets.py",  # no model takes a preset's kind
+    "inference/test_onnx.py",  # no network of descriptors alone
+    "reporting/test_trackers.py",  # no MLflow
+    "training/test_training.py",  # no CUDA
+    "ui/test_nginx.py",  # no nginx
+}
+NEED_ENCODERS = {
+    "conftest.py",
+    "features/test_encoder.py",
+    "inference/test_tagging.py",
+    "models/test_musicnn.py",
+    "training/test_probes.py",
+    "ui/test_browser_first_minute.py",
+}
+
+
+def calls(tree: ast.Module) -> set[str]:
+    """The names of all that is called or named behind a dot in a module."""
+    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def names(tree: ast.Module) -> set[str]:
+    """Fixtures that functions take or marks name, as far as they are words of the module."""
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return arguments | texts
+
+
+def modules() -> dict[str, ast.Module]:
+    return {
+        path.relative_to(TESTS).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in TESTS.rglob("*.py")
+        if path != Path(__file__)
+    }
+
+
+def test_tests_are_skipped_for_known_reasons_only() -> None:
+    assert {name for name, tree in modules().items() if calls(tree) & SKIP} == MAY_SKIP
+
+
+def test_without_a_network_only_the_tests_of_encoders_are_skipped() -> None:
+    fixtures = {"musicnn", "fetched_encoders"}
+    found = {name for name, tree in modules().items() if names(tree) & fixtures}
+    assert {name for name in found if name != "features/test_presets.py"} == NEED_ENCODERS
