@@ -28,6 +28,7 @@ NEED_ENCODERS = {
     "models/test_musicnn.py",
     "training/test_probes.py",
     "ui/test_browser_first_minute.py",
+    "ui/test_page_train.py",
 }
 
 

@@ -106,6 +106,7 @@ def test_the_kept_epoch_is_ringed_and_curves_start_where_the_table_does() -> Non
         }
     )
     chart = plots.learning_curves(curves, "accuracy", plots.run_styles(["a"]), {"a": 2})
+    assert chart.figure.layout.yaxis.maxallowed == 1.05  # not 200 % around a single 100 %
     ring = chart.figure.data[-1]
     assert (ring.x[0], ring.y[0], ring.marker.symbol) == (2, 0.5, "circle-open")
     assert chart.table["Validation"].to_list() == [0.1, 0.5, 0.4]

@@ -11,8 +11,12 @@ import numpy as np
 import soundfile
 from browsing import IN_A_SECOND_BROWSER, Dashboard
 from playwright.sync_api import Page, expect
+from test_browser_first_hour import music
+
+from genrecore.store import runs
 
 pytestmark = IN_A_SECOND_BROWSER
+__all__ = ["music"]
 
 
 def test_a_song_is_tagged_before_anything_was_trained(
@@ -37,3 +41,17 @@ def test_a_song_is_tagged_before_anything_was_trained(
     page.goto(f"{dashboard.address}/classify")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(song))
     expect(page.get_by_text("Genre tags over time")).to_be_visible()
+
+
+def test_a_head_is_trained_from_the_form(
+    page: Page, dashboard: Dashboard, home: Path, musicnn: None, music: Path
+) -> None:
+    form = f"dataset=folder&folder.folder={music}&model=linear_probe&feature=encoder"
+    page.goto(f"{dashboard.address}/train?{form}&audio.sample_rate_hz=16000")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text("Test accuracy", exact=True)).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Music that musicnn learned from: unknown").first).to_be_visible()
+    page.get_by_text("Settings", exact=True).click()
+    expect(page.get_by_text(re.compile("has the lowest loss of the"))).to_be_visible()
+    (run,) = runs.all_runs(home / "runs")
+    assert run.weights.stat().st_size < 100_000  # bytes: the encoder is not in it

@@ -141,3 +141,19 @@ def test_trees_that_cannot_ask_a_question_are_said_beside_the_button(store: Path
     assert "No tree can ask a question" in app.warning[0].value
     app.button(key="remedy_caution_0_train_0").click().run()
     assert not app.warning
+
+
+def test_an_encoder_gets_its_weights_and_its_sample_rate_by_buttons(
+    own_cache: Path, fetched_encoders: Path, request: pytest.FixtureRequest
+) -> None:
+    values = {"model": "linear_probe", "feature": "encoder"}
+    app = open_page("train", **values)
+    assert "The weights of the encoder musicnn are not here yet" in words(app)
+    assert app.button(key="fetch_musicnn").label == "Fetch musicnn (29 MB, ISC licence)"
+    assert app.button(key="train").disabled
+    request.getfixturevalue("musicnn")
+    app = open_page("train", **values)
+    assert "takes audio at 16,000 Hz" in words(app)
+    app.button(key="encoder_rate").click().run()
+    assert not app.error
+    assert not app.button(key="train").disabled

@@ -124,7 +124,7 @@ def test_a_song_dropped_on_an_empty_store_is_classified_by_the_first_run(
     app = open_page("overview")
     app.file_uploader(key="song").upload("my *song*.wav", wave.getvalue()).run()
     assert "**my *song*.wav** is here." in words(app)
-    assert "Fetch musicnn (29 MB, ISC licence)" in app.button(key="fetch_tagger").label
+    assert "Fetch musicnn (29 MB, ISC licence)" in app.button(key="fetch_musicnn").label
     app.button(key="first").click().run()
     (queued,) = runs.all_runs(nobody_starts)
     assert "Your song **my *song*.wav** is classified as soon as" in words(app)

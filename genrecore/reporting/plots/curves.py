@@ -97,6 +97,8 @@ def learning_curves(
         upward |= {"dtick": "D2"} if measure == "loss" else {}
     else:
         upward |= {"rangemode": "tozero" if measure == "loss" else "normal"}
+        # Around a single value, Plotly would draw an axis up to twice of it.
+        upward |= {"minallowed": -0.05, "maxallowed": 1.05} if measure == "accuracy" else {}
     if epochs is not None:
         upward |= _fitted_range(curves, measure, epochs, logarithmic)
     top = 76 + 20 * max(0, len(titles) - 2 if several else 0)

@@ -13,9 +13,9 @@ from genrecore.reporting import plots
 from genrecore.ui.classify.inputs import InputClip
 from genrecore.ui.classify.predictions import MOST_PLAYED_S
 from genrecore.ui.parts.cache import cached_by_files, no_files
+from genrecore.ui.parts.encoders import fetch_panel
 from genrecore.ui.parts.frame import chart, plain
 from genrecore.ui.parts.player import SoundExcerpt, player
-from genrecore.ui.parts.tasks import task_panel
 
 _TAGGER = "musicnn"
 _MOST_DRAWN, _MOST_NAMED = 5, 3
@@ -28,20 +28,13 @@ def is_tagger_here() -> bool:
 
 
 def fetch_tagger() -> None:
-    """The button that fetches the tagger, with its size and licence, and how far it is."""
-    entry = PUBLISHED[_TAGGER]
+    """What the tagger is, and the button that fetches it."""
+    card = PUBLISHED[_TAGGER].thing
     st.markdown(
-        f"**A pretrained tagger answers at once.** {plain(about(entry.thing))} It is fetched once "
-        "from Python's package index, and nothing of your song leaves this machine."
+        f"**A pretrained tagger answers at once.** {plain(about(card))} It is fetched once from "
+        "Python's package index, and nothing of your song leaves this machine."
     )
-    size, licence = words.size(entry.facts.n_bytes), entry.thing.licence
-    task_panel(
-        f"Fetch {_TAGGER} ({size}, {licence} licence)",
-        ["encoders", "fetch", _TAGGER],
-        f"Fetching {_TAGGER}",
-        "fetch_tagger",
-        ":material/download:",
-    )
+    fetch_panel(_TAGGER)
 
 
 def show_tags(clip: InputClip) -> None:

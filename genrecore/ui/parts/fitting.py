@@ -124,7 +124,7 @@ def show_unfit_models(unfit: Sequence[str], medium: str) -> None:
         for name in unfit:
             feature = feature_for(name, medium)
             needs = FEATURES[feature].title if feature else " or ".join(MODELS[name].facts.accepts)
-            _change(
+            show_change(
                 f"{MODELS[name].title}: needs {needs}.",
                 "Switch feature" if feature else "",
                 f"switch_{name}",
@@ -136,12 +136,12 @@ def show_unfit_models(unfit: Sequence[str], medium: str) -> None:
 def show_remedies(remedies: Sequence[Remedy], key: str) -> None:
     """The changes with which it works, each with a button that makes them."""
     for number, remedy in enumerate(remedies):
-        _change(
+        show_change(
             remedy.sentence, "Change it", f"remedy_{key}_{number}", remedy.changes, remedy.settings
         )
 
 
-def _change(sentence: str, label: str, key: str, changes: Mapping[str, Any], help: str) -> None:
+def show_change(sentence: str, label: str, key: str, changes: Mapping[str, Any], help: str) -> None:
     """A sentence, and beside it a button that fills the form in; none without a label."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(plain(sentence), width="stretch")
