@@ -59,10 +59,12 @@ def _field(dotted: str) -> FieldInfo | None:
 
 
 def zero_of(dotted: str) -> str:
-    """The word that stands for 0 in a dotted field; empty where it is a number like any other."""
+    """The word that stands for 0 in a dotted field, such as `all`; empty where there is no word, or
+    several."""
     field = _field(dotted)
     extra = field.json_schema_extra if field else None
-    return str(extra.get("zero", "")) if isinstance(extra, dict) else ""
+    zero = str(extra.get("zero", "")) if isinstance(extra, dict) else ""
+    return "" if " " in zero else zero
 
 
 def text_of(value: Any, dotted: str = "") -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.config import run as configuration
+from genrecore.config.dotted import zero_of
 from genrecore.config.run import RunConfig, system_signature
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
@@ -172,7 +173,7 @@ def _distinguishing(members: Sequence[System], but: Collection[str]) -> dict[str
     ]
     texts = {}
     for name, values in settings.items():
-        parts = [f"{key.rpartition('.')[2]} {_short(values[key])}" for key in keys]
+        parts = [f"{key.rpartition('.')[2]} {_short(values[key], key)}" for key in keys]
         texts[name] = ", ".join(parts[:_MAX_SETTINGS])
     counts = Counter(texts.values())
     return {
@@ -191,7 +192,9 @@ def _changed_settings(system: System) -> dict[str, object]:
     return {key: value for key, value in flat.items() if key not in configuration.NOT_SYSTEM}
 
 
-def _short(value: object) -> str:
+def _short(value: object, key: str) -> str:
+    if value == 0 and value is not False and (zero := zero_of(key)):
+        return zero
     if isinstance(value, (list, tuple)):
         names = [str(part["name"]) if isinstance(part, dict) else str(part) for part in value]
         return "+".join(names) or "none"

@@ -12,6 +12,7 @@ from conftest import trained
 from split_tables import apply_split, clips
 from test_baselines import on_table, tables
 
+from genrecore.config.dotted import in_words
 from genrecore.config.run import RunConfig, signature, with_values
 from genrecore.data.clips import same_names
 from genrecore.data.splits.drawn import draw_note, draw_training
@@ -145,3 +146,5 @@ def test_a_sweep_takes_all_for_every_clip() -> None:
         (seed, n) for seed in (0, 1) for n in (1, 2, 0)
     ]
     assert problems_of(plan.configs) == [""] * 6
+    assert in_words(plan.changes[2]) == "seed 0, training clips a genre all"
+    assert in_words({"clips_per_genre": 5, "training.clip_norm": 0}).endswith("clipping 0")

@@ -138,6 +138,10 @@ def test_curves_over_one_another_are_named_by_what_tells_them_apart(store: Path)
     table = training_sizes.measure(curves).table
     assert table["title"].nunique() == 2
     assert all("width" in title and "clips_per_genre" not in title for title in table["title"])
+    (whole,) = (s for s in systems.group_runs(runs[2:4]))
+    assert systems.titles([whole, *systems.group_runs(runs[:2])])[whole.signature].endswith(
+        "clips_per_genre all"
+    )
     members = {run.run_id: [run] for run in runs}
     keys = training_sizes.members_by_curve(members)
     assert keys == {curve.signature: curve.runs[0].run_id for curve in curves}

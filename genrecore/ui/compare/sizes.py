@@ -29,7 +29,8 @@ def show_sizes(compared: Comparison, selection: Selection) -> None:
         "How many labelled clips does it need?",
         "Each system that is compared, with every number of training clips a genre that was "
         "tested. Seeds are repeated draws of them; all validation and test clips stay, and "
-        "validation still chooses the epoch.",
+        "validation still chooses the epoch. A draw has as many clips of each genre, unless there "
+        "are fewer; all of them may be uneven.",
     )
     keys = training_sizes.members_by_curve(selection.members)
     tested = readers.tested(readers.look().runs)
