@@ -80,11 +80,10 @@ class _Embeddings(nn.Module):
         positions = torch.arange(1, mono.shape[1] + 1, device=mono.device)
         ends = torch.where(mono != 0, positions, 0).amax(dim=1)
         short = (ends < self.card.patch_samples) & (ends > 0)
-        if bool(short.any()):
-            turns = (positions - 1) % ends[short].clamp(min=1)[:, None]
-            mono = mono.clone()
-            repeated = mono[short].gather(1, turns)
-            mono[short] = repeated.masked_fill(positions > self.card.patch_samples, 0.0)
+        if torch.compiler.is_exporting() or bool(short.any()):
+            repeated = mono.gather(1, (positions - 1) % ends.clamp(min=1)[:, None])
+            repeated = repeated.masked_fill(positions > self.card.patch_samples, 0.0)
+            mono = torch.where(short[:, None], repeated, mono)
             ends = torch.where(short, self.card.patch_samples, ends)
         with full_precision(mono):
             embeddings = self.encoder().embeddings(mono, self.layer, self.hop_samples)

@@ -2,7 +2,8 @@
 
 The files have the names and forms of a model repository of the Hugging Face Hub: `config.json` with
 the genres, `preprocessor_config.json` with the sample rate, `model.safetensors` (`model.skops` of a
-classical model), and `README.md` with a header that the Hub reads.
+classical model), and `README.md` with a header that the Hub reads. Where the run stands on a
+pretrained encoder whose licence allows passing it on, that lies in the folder `encoder`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from genrecore import __version__
-from genrecore.errors import GenrecoreError, describe
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.scores import run_scores
 from genrecore.evaluation.thresholds import Thresholds
 from genrecore.inference.loaded import FILES, LoadedRun
 from genrecore.models import MODELS
+from genrecore.models.encoders import EncoderCard
+from genrecore.models.encoders.files import carry, check_present, copy_encoder
+from genrecore.models.encoders.options import EncoderOptions
 from genrecore.store.files import new_folder, read_json, write_json, write_text
 from genrecore.store.run import Run
 from genrecore.training.weights import load_classifier
@@ -27,6 +33,7 @@ from genrecore.words import decimals, percent, plural
 
 _FORMAT = 1
 _WEIGHTS = ("model.safetensors", "model.skops")
+_ENCODER = "encoder"
 
 
 def to_bundle(loaded: LoadedRun, folder: Path, precision: float | None = None) -> Path:
@@ -39,8 +46,14 @@ def to_bundle(loaded: LoadedRun, folder: Path, precision: float | None = None) -
 
     Raises:
         GenrecoreError: The folder holds something else, or cannot be written; or no such precision
-            can be promised.
+            can be promised; or the encoder is missing, or may not be passed on where the run
+            trained it.
     """
+    encoder = loaded.classifier.resolved.encoder
+    if encoder and not _is_frozen(loaded):
+        refuse_unshared(loaded.run.run_id, encoder)
+    elif encoder:
+        check_present(encoder.name, encoder.sha256)
     thresholds = None if precision is None else loaded.thresholds(precision)
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
@@ -56,12 +69,38 @@ def to_bundle(loaded: LoadedRun, folder: Path, precision: float | None = None) -
             write_json(hidden / "config.json", _config(loaded, thresholds))
             if loaded.medium == "wave":
                 write_json(hidden / "preprocessor_config.json", _preprocessor(loaded))
+            if encoder and encoder.may_be_shared and encoder.sha256:
+                copy_encoder(encoder, hidden / _ENCODER)
             write_text(hidden / "README.md", card(loaded, folder.name, thresholds))
             if folder.exists():
                 shutil.rmtree(folder)
     except OSError as error:
         raise GenrecoreError(f"{folder} cannot be written: {describe(error)}") from None
     return folder
+
+
+def refuse_unshared(run_id: str, encoder: EncoderCard) -> None:
+    """Refuses to pass on what holds the weights of an encoder.
+
+    Raises:
+        GenrecoreError: Its licence does not allow it, or is unknown.
+    """
+    if not encoder.may_be_shared:
+        raise GenrecoreError(
+            f"What is written of the run {run_id} would hold weights of the encoder "
+            f"{encoder.name}, and {_forbidden(encoder)}."
+        )
+
+
+def _forbidden(encoder: EncoderCard) -> str:
+    if encoder.licence == "unknown":
+        return "nobody knows whether they may be passed on: its licence is unknown"
+    return f"its licence ({encoder.licence_note}) is none that is known to allow passing them on"
+
+
+def _is_frozen(loaded: LoadedRun) -> bool:
+    """Whether the run's weights are without those of its encoder."""
+    return isinstance(loaded.classifier.resolved.feature.options, EncoderOptions)
 
 
 def load(folder: str | Path) -> LoadedRun:
@@ -82,6 +121,9 @@ def load(folder: str | Path) -> LoadedRun:
             f"The bundle {folder} has the form {values.get('format')}; this version reads "
             f"{_FORMAT}."
         )
+    carry(folder / _ENCODER)
+    if needed := values.get("encoder"):
+        _check_encoder(needed)
     try:
         calibration = Calibration.from_json(values["calibration"])
     except (KeyError, TypeError, AttributeError):
@@ -92,11 +134,31 @@ def load(folder: str | Path) -> LoadedRun:
     return loaded
 
 
+def _check_encoder(needed: Any) -> None:
+    """
+    Raises:
+        GenrecoreError: The encoder that a bundle needs is neither here nor part of it.
+    """
+    try:
+        encoder = EncoderCard.model_validate(needed)
+        check_present(encoder.name, encoder.sha256)
+    except ValidationError:
+        raise GenrecoreError("The bundle does not say which encoder it needs.") from None
+    except UsageError:
+        raise GenrecoreError(
+            f"The bundle needs the encoder {encoder.name} with the checksum "
+            f"{encoder.sha256[:8]} under the licence {encoder.licence_note}, which is not part of "
+            f"it; {encoder.how_to_get}"
+        ) from None
+
+
 def _is_bundle(folder: Path) -> bool:
     return isinstance(read_json(folder / "config.json").get("genrecore"), dict)
 
 
 def _config(loaded: LoadedRun, thresholds: Thresholds | None) -> dict[str, Any]:
+    encoder = loaded.classifier.resolved.encoder
+    needed = {} if encoder is None or not encoder.sha256 else {"encoder": encoder.model_dump()}
     return {
         "model_type": "genrecore",
         "architectures": [loaded.config.model.name],
@@ -110,6 +172,7 @@ def _config(loaded: LoadedRun, thresholds: Thresholds | None) -> dict[str, Any]:
             "calibration": loaded.calibration.as_json(),
             "config": loaded.config.model_dump(mode="json"),
             **({} if thresholds is None else {"selective": thresholds.as_json()}),
+            **needed,
         },
     }
 
@@ -167,7 +230,7 @@ The model `{config.model.name}`{source} on the feature `{config.feature.name}`, 
 
 Genres: {", ".join(loaded.genres)}.
 
-## Training and test
+{_on_encoder(loaded)}## Training and test
 
 - Dataset `{config.dataset.name}`, split `{config.split.name}`, seed {config.seed}.
 - {tested}
@@ -186,6 +249,28 @@ print(prediction.genre, prediction.proba)
 {_not_sure(thresholds)}
 Genres are what a dataset's makers called them. Music unlike its training clips, speech and noise
 get a genre as well.
+"""
+
+
+def _on_encoder(loaded: LoadedRun) -> str:
+    """The encoder as a section of the card; empty without any."""
+    encoder = loaded.classifier.resolved.encoder
+    if encoder is None:
+        return ""
+    carried = "It lies in the folder `encoder`."
+    if not encoder.may_be_shared:
+        carried = f"It is not part of this model, since {_forbidden(encoder)}; {encoder.how_to_get}"
+    elif not encoder.sha256:
+        carried = "Its weights are not part of this model."
+    how = "with frozen weights" if _is_frozen(loaded) else "and trained it on"
+    limit = "**For non-commercial use only.** " if encoder.non_commercial else ""
+    return f"""## Encoder
+
+It stands on the pretrained encoder `{encoder.name}` ({encoder.title}; {encoder.made_by}) {how}.
+
+- {limit}Licence: {encoder.licence_note}. {carried}
+- Trained on: {encoder.trained_on}.
+
 """
 
 

@@ -25,7 +25,9 @@ from genrecore import __version__
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, describe, optional_package
 from genrecore.evaluation.thresholds import Thresholds
+from genrecore.inference.bundle import refuse_unshared
 from genrecore.inference.loaded import FILES, Excerpt, LoadedRun
+from genrecore.models.encoders import ENCODER_KINDS
 from genrecore.store.progress import Phase, Report, silent
 
 TOLERANCE = 1e-4
@@ -57,8 +59,9 @@ def to_onnx(
 
     Raises:
         GenrecoreError: A package is missing, the run classifies images, is a classical one or has a
-            feature that no ONNX graph can hold, the file cannot be written, or it differs from the
-            original by more than `TOLERANCE`; nothing is left then.
+            feature that no ONNX graph can hold or an encoder that may not be passed on, the file
+            cannot be written, or it differs from the original by more than `TOLERANCE`; nothing is
+            left then.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         optional_package(package, "onnx", "Writing ONNX")
@@ -90,7 +93,7 @@ def to_onnx(
 
 
 def _check_exportable(loaded: LoadedRun) -> None:
-    config = loaded.config
+    config, encoder = loaded.config, loaded.classifier.resolved.encoder
     reason = ""
     if loaded.medium != "wave":
         kind = FILES[loaded.medium].several
@@ -99,10 +102,14 @@ def _check_exportable(loaded: LoadedRun) -> None:
         reason = f"scikit-learn makes its predictions ({config.model.name})"
     elif config.feature.name.startswith("descriptor"):
         reason = f"its feature {config.feature.name} is computed by NumPy"
+    elif encoder and not ENCODER_KINDS[encoder.kind].thing.in_torch:
+        reason = f"torch does not compute all of its encoder {encoder.name}"
     if reason:
         raise GenrecoreError(
             f"The run {loaded.run.run_id} cannot be written as ONNX: {reason}; --bundle takes it."
         )
+    if encoder:
+        refuse_unshared(loaded.run.run_id, encoder)
 
 
 def _export_network(loaded: LoadedRun) -> Any:
@@ -112,6 +119,8 @@ def _export_network(loaded: LoadedRun) -> Any:
     generator = torch.Generator().manual_seed(0)
     waves = 0.1 * torch.randn(3, 1, loaded.segmenter.n_samples, generator=generator)
     any_number = {0: torch.export.Dim("segments", min=1, max=2**20)}
+    with torch.inference_mode():
+        net(waves)  # an encoder is read with the first wave
     try:
         with _quiet():
             program = torch.export.export(net, (waves,), dynamic_shapes=(any_number,))
@@ -195,6 +204,8 @@ def _add_surroundings(model: Any, loaded: LoadedRun, thresholds: Thresholds | No
         "caveats": " ".join(loaded.run.caveats),
         "config": config.model_dump_json(),
     }
+    if encoder := loaded.classifier.resolved.encoder:
+        metadata |= {"encoder": encoder.name, "encoder_licence": encoder.licence_note}
     if thresholds is not None:
         metadata |= {name: json.dumps(value) for name, value in thresholds.as_json().items()}
     helper.set_model_props(model, metadata)

@@ -167,6 +167,7 @@ def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
 
 
+ENCODED: dict[str, Any] = {"audio__sample_rate_hz": 16_000, "segments__segment_s": 3.0}
 WAVES = [n for n in FEATURES if "wave" in FEATURES[n].facts.needs and "descr" not in n]
 
 
@@ -180,8 +181,11 @@ WAVES = [n for n in FEATURES if "wave" in FEATURES[n].facts.needs and "descr" no
 def test_every_feature_and_pooling_is_exported(
     store: Path, tmp_path: Path, feature: str, pooling: str, colours: str
 ) -> None:
-    able = next(name for name in ("cnn", "rescnn_1d", "rescnn_1d2d") if not fits(feature, name))
+    networks = ("cnn", "rescnn_1d", "rescnn_1d2d", "mlp", "lstm")
+    able = next(name for name in networks if not fits(feature, name))
     values: dict[str, object] = {"feature__hop_length": 512} if feature == "stft" else {}
+    if feature.startswith("encoder"):
+        values = {**ENCODED, "feature__hop_s": 0.016}  # two patches in a segment
     if colours != "none":
         values["feature__colours"] = colours
     run = untrained_run(
@@ -189,6 +193,9 @@ def test_every_feature_and_pooling_is_exported(
     )
     exported = to_onnx(load_run(run), tmp_path / "m.onnx")
     assert exported.difference <= TOLERANCE
+    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "m.onnx").metadata_props}
+    is_encoder = feature.startswith("encoder")
+    assert metadata.get("encoder_licence") == ("ISC" if is_encoder else None)
 
 
 @pytest.mark.long
@@ -199,7 +206,7 @@ def test_every_network_is_exported(store: Path, tmp_path: Path, name: str) -> No
             "feature": "log_mel", "feature__n_mels": 128, "feature__hop_length": 128,
         }  # fmt: skip
     elif not fits("waveform", name):
-        values = {"feature": "waveform"}
+        values = {"feature": "waveform", **(ENCODED if name == "tuned_encoder" else {})}
     elif not fits("waveform+stft", name):
         values = {"feature": "waveform+stft"}
     else:

@@ -213,14 +213,18 @@ def _replace(card: EncoderCard, files: Path) -> None:
     final = folder_of(card.name)
     final.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(final) as hidden:
-        copy_encoder(card, files, hidden)
+        _copy(card, files, hidden)
         write_title(hidden, f"{card.title}, {card.licence} licence")
         shutil.rmtree(final, ignore_errors=True)
 
 
-def copy_encoder(card: EncoderCard, source: Path, target: Path) -> None:
-    """Copies the files of an encoder into a folder, with its card."""
-    target.mkdir(exist_ok=True)
+def copy_encoder(card: EncoderCard, target: Path) -> None:
+    """Copies the files of an encoder that is here into a new folder, with its card."""
+    target.mkdir()
+    _copy(card, _place(card.name, card.sha256), target)
+
+
+def _copy(card: EncoderCard, source: Path, target: Path) -> None:
     for file in files_of(source, card):
         shutil.copyfile(file, target / file.name)
     write_json(target / _CARD, card.model_dump(mode="json"))

@@ -141,8 +141,11 @@ class Musicnn(Encoder):
         """One embedding (patches, numbers) of each patch (patches, frames, bands)."""
         image = self.normalise(patches[:, None])
         # Patch by patch the maps of a filter stay in the processor's cache: 2.1 times as fast.
-        at_once = 1 if image.device.type == "cpu" and not self.training else len(image)
-        values = torch.cat([self._front(some) for some in image.split(at_once)])
+        in_turn = image.device.type == "cpu" and not self.training
+        if in_turn and not torch.compiler.is_exporting():
+            values = torch.cat([self._front(some) for some in image.split(1)])
+        else:
+            values = self._front(image)
         levels = [values]
         for convolution, norm in zip(self.middle, self.middle_norms, strict=True):
             made = norm(convolution(values).relu())
@@ -298,5 +301,6 @@ ENCODER_KINDS.register("musicnn", title="musicnn")(
         find=_find,
         read=_read,
         blank=lambda folder, card: Musicnn(),
+        in_torch=True,
     )
 )

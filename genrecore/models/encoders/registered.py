@@ -72,6 +72,14 @@ class EncoderCard(BaseModel):
         return f"{self.licence} (non-commercial)" if self.non_commercial else self.licence
 
     @property
+    def how_to_get(self) -> str:
+        """How it comes onto another machine, as a part of a sentence."""
+        if self.name in PUBLISHED:
+            return f"fetch it with: genrecore encoders fetch {self.name}"
+        source = self.source or "FOLDER"
+        return f"add it with: genrecore encoders add {source} --name {self.name}"
+
+    @property
     def patch_samples(self) -> int:
         """Samples in a patch."""
         return round(self.patch_s * self.sample_rate_hz)
@@ -134,6 +142,7 @@ class EncoderKind:
         blank: `blank(folder, card) -> Encoder` of what was written, its weights random; None where
             an encoder of this kind cannot be trained on.
         read: `read(folder, card) -> Encoder` with its weights.
+        in_torch: Whether torch computes all of it, so that a graph exported by torch can hold it.
     """
 
     expects: str
@@ -142,6 +151,7 @@ class EncoderKind:
     find: Callable[[Path, str], list[tuple[EncoderCard, Callable[[Path], object]]]]
     read: Callable[[Path, EncoderCard], Encoder]
     blank: Callable[[Path, EncoderCard], Encoder] | None = None
+    in_torch: bool = False
 
 
 ENCODER_KINDS = Registry("kind of encoders", NoFacts)
