@@ -25,6 +25,7 @@ from genrecore.cli.output import (
     print_rows,
     print_separation,
     print_table,
+    records,
     reporting,
 )
 from genrecore.config.dotted import read_assignments
@@ -38,6 +39,7 @@ from genrecore.jobs.tasks import start_task
 from genrecore.store.progress import Report
 from genrecore.store.run import store_dir
 from genrecore.store.settings import keep_dataset
+from genrecore.words import percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,18 +186,38 @@ def audit_dataset(
     table_only: Annotated[
         bool, switch("table-only", "Use the clip table only; decode nothing.")
     ] = False,
+    labels: Annotated[
+        bool,
+        switch(
+            "labels",
+            "Instead, rank the labels most likely to be wrong, by linear probes on embeddings of "
+            "a pretrained encoder; nothing has to be trained before.",
+        ),
+    ] = False,
+    encoder: Annotated[
+        str, Option(help="With --labels: one that 'genrecore encoders list' shows.")
+    ] = "musicnn",
     everything: Annotated[bool, switch("all", f"Print all findings, not {SHOWN} a kind.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find faults, exact copies and near-duplicates in a dataset, and what crosses a split of it.
-    The exit code is 0 whatever is found."""
+    """Find faults, exact copies and near-duplicates in a dataset, and what crosses a split of it;
+    or labels that may be wrong. The exit code is 0 whatever is found."""
+    if labels and (split or headers or table_only):
+        raise UsageError(
+            "--labels judges every clip by others, in folds of its own; give it without --split, "
+            "--headers and --table-only."
+        )
     chosen = _genres(leave_out, merge) | {"fold": fold, "split_seed": split_seed}
     chosen |= {"audio.accept_damaged": accept_damaged}
     chosen |= {"split": split} if split else {}
     config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     with reporting(quiet=as_json) as report:
         clips = datasets.load(name, config.dataset.options, report)
-        result = _audited(clips, config, bool(split), headers, table_only, report)
+        if not labels:
+            result = _audited(clips, config, bool(split), headers, table_only, report)
+    if labels:
+        _doubt_labels(clips, config, encoder, everything, as_json)
+        return
     document = {"dataset": name, "split": split or None, "fold": fold, **plain(result.as_dict())}
     flags = {"headers": headers, "table_only": table_only}
     cached_results.keep("audit", config, document, bool(split), clips, **flags)
@@ -229,6 +251,31 @@ def _audited(
         clips = splits.apply(clips, chosen, config.split_seed, config.fold)
     clips.attrs |= remarks
     return audit(clips, corpus, report, headers=headers and is_audio)
+
+
+def _doubt_labels(
+    clips: pd.DataFrame, config: RunConfig, encoder: str, everything: bool, as_json: bool
+) -> None:
+    """Ranks the labels of the clips that a run with this configuration would use."""
+    from genrecore.data import genres
+    from genrecore.inference.label_doubts import doubt_labels
+
+    table, _ = genres.apply(clips, config.genres.leave_out, config.genres.merge)
+    with reporting(quiet=as_json) as report:
+        doubts = doubt_labels(table, encoder, report)
+    document = {"dataset": config.dataset.name, **plain(doubts.as_dict())}
+    cached_results.keep("labels", config, document, clips=clips, encoder=encoder)
+    if as_json:
+        print_json(document)
+        return
+    out.print(doubts.sentence)
+    for sentence in (*doubts.notes, *(f"{s['clip_id']}: {s['reason']}" for s in doubts.skipped)):
+        out.print(sentence)
+    shown = doubts.clips if everything else doubts.clips.head(SHOWN)
+    shares = ["suggested_proba", "label_proba"]
+    print_table(records(shown.assign(**{name: shown[name].map(percent) for name in shares})))
+    if len(doubts.clips) > len(shown):
+        out.print(f"… and {len(doubts.clips) - len(shown)} more; --all prints them.")
 
 
 def _print(result: Audit, name: str, split: str, everything: bool) -> None:

@@ -24,7 +24,7 @@ from genrecore.data.splits import SPLITS
 from genrecore.store.allowed import expanded
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 
-Kind = Literal["prepare", "audit"]
+Kind = Literal["prepare", "audit", "labels"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def keep(
     document: Mapping[str, Any],
     with_split: bool = False,
     clips: pd.DataFrame | None = None,
-    **flags: bool,
+    **flags: bool | str,
 ) -> None:
     """Stores a result instead of the last one with the same subject and method.
 

@@ -169,10 +169,10 @@ def kept(
 ) -> Corpus | None:
     """The corpus of these clips, as `build` gives it, if it was built before and no file has
     changed since; no file is read."""
-    stamps, memo = _stamps(clips), _memo()
-    if not all(not stamp or stamp in memo for stamp in stamps):
+    contents = known_digests(clips)
+    if contents is None:
         return None
-    folder = _folder(clips, _named(stamps, memo), sample_rate_hz, clip_s, accept_damaged)
+    folder = _folder(clips, contents, sample_rate_hz, clip_s, accept_damaged)
     return _read(folder, sample_rate_hz) if folder.is_dir() else None
 
 
@@ -180,7 +180,7 @@ def kept_at() -> tuple[int, ...]:
     """When a corpus was last built, and file contents were last remembered: it changes whenever
     `kept` may."""
     times = []
-    for path in (cache_dir() / "corpora", _memo_file()):
+    for path in (cache_dir() / "corpora", digests_file()):
         try:
             times.append(path.stat().st_mtime_ns)
         except OSError:
@@ -340,16 +340,26 @@ def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
     if missing:
         digests = in_order(digest_of, missing, report, Phase.READING_FILES)
         memo.update(zip(missing, digests, strict=True))
-        _memo_file().parent.mkdir(parents=True, exist_ok=True)
-        write_text(_memo_file(), json.dumps(memo))
+        digests_file().parent.mkdir(parents=True, exist_ok=True)
+        write_text(digests_file(), json.dumps(memo))
+    return _named(stamps, memo)
+
+
+def known_digests(clips: pd.DataFrame) -> list[str] | None:
+    """What `content_digests` gives where it was asked before and no file has changed since; no file
+    is read."""
+    stamps, memo = _stamps(clips), _memo()
+    if not all(not stamp or stamp in memo for stamp in stamps):
+        return None
     return _named(stamps, memo)
 
 
 def _memo() -> dict[str, str]:
-    return {key: item for key, item in read_json(_memo_file()).items() if isinstance(item, str)}
+    return {key: item for key, item in read_json(digests_file()).items() if isinstance(item, str)}
 
 
-def _memo_file() -> Path:
+def digests_file() -> Path:
+    """Where content digests are remembered."""
     return cache_dir() / "digests.json"
 
 

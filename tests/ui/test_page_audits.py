@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from commands import command
 from conftest import wait_for
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
-from opened import metrics, open_page, players, words
+from opened import again, metrics, open_page, players, words
 
 from genrecore.jobs import actions as jobs
 from genrecore.ui.datasets.audit import PAGE_FINDINGS
@@ -115,3 +116,25 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     later = open_page("datasets", **query)
     assert "looked at other files than those in the folder now" in words(later)
     assert metrics(later)["Clips checked"] == "7"
+
+
+@pytest.mark.xdist_group("page_datasets")
+def test_doubtful_labels_are_ranked_with_a_player(musicnn: None) -> None:
+    demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
+    document = json.loads(command("datasets", "audit", "demo", *demo, "--labels", "--json"))
+    app = open_page("datasets", view="audit", **DEMO)
+    assert "linear probes on embeddings of musicnn" in words(app)
+    (ranked,) = [table.value for table in app.dataframe if "suggested" in table.value]
+    assert ranked["clip_id"].tolist() == [clip["clip_id"] for clip in document["clips"]]
+    assert [heard["name"] for heard in players(app)] == [ranked["clip_id"].iloc[0]]
+    app = again(app, clip=ranked["clip_id"].iloc[7])
+    assert [heard["name"] for heard in players(app)] == [ranked["clip_id"].iloc[7]]
+
+
+def test_the_button_doubts_labels_where_the_encoder_is(own_cache: Path, gtzan: Path) -> None:
+    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
+    app = open_page("datasets", **query)
+    assert "genrecore encoders fetch musicnn" in words(app)
+    assert "labels_start" not in [button.key for button in app.button]
+    app = again(app, encoder="musicnn_mtt")
+    assert "genrecore encoders fetch musicnn_mtt" in words(app)

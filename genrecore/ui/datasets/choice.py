@@ -106,6 +106,13 @@ def audit_words(dataset: DatasetChoice, split: SplitChoice | None) -> list[str]:
     return ["datasets", "audit", dataset.name, *flags]
 
 
+def label_words(dataset: DatasetChoice, encoder: str) -> list[str]:
+    """The command after `genrecore` that ranks the labels of this dataset by how doubtful they
+    are."""
+    flags = [*dataset_words(dataset.part), "--labels", "--encoder", encoder, "--json"]
+    return ["datasets", "audit", dataset.name, *flags]
+
+
 def address(dataset: DatasetChoice, split: SplitChoice | None = None) -> dict[str, str]:
     """The choices in the URL with which Train opens on this dataset and split."""
     query = {"dataset": dataset.name} | fields.query(dataset.name, dataset.options)

@@ -14,6 +14,7 @@ from genrecore.data.audit import Audit
 from genrecore.data.audit import audit as audit_clips
 from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.loaded import files_of
+from genrecore.inference.label_doubts import LabelDoubts
 from genrecore.ui.datasets.choice import DatasetChoice, SplitChoice, config_of
 from genrecore.ui.parts.cache import cached_by_files, no_files
 
@@ -147,5 +148,26 @@ def stored_audit(
     try:
         audit = Audit.from_dict(result.document)
         return StoredAudit(audit, result.at, result.stamp == data.key)
+    except (KeyError, TypeError, ValueError):  # of another version
+        return None
+
+
+@dataclass(frozen=True)
+class StoredDoubts:
+    """Doubtful labels, when they were found, and whether the clips are those of now."""
+
+    doubts: LabelDoubts
+    at: float
+    current: bool
+
+
+def stored_doubts(dataset: DatasetChoice, data: Dataset) -> StoredDoubts | None:
+    """The last ranking of this dataset's labels, by a page or a command."""
+    result = cached_results.newest("labels", config_of(dataset))
+    if result is None:
+        return None
+    try:
+        doubts = LabelDoubts.from_dict(result.document)
+        return StoredDoubts(doubts, result.at, result.stamp == data.key)
     except (KeyError, TypeError, ValueError):  # of another version
         return None

@@ -16,7 +16,7 @@ from genrecore.reporting.plots import datasets as plots
 from genrecore.store import cache
 from genrecore.store.cache import CacheEntry
 from genrecore.store.files import cache_dir
-from genrecore.ui.datasets import audit, listening, readers
+from genrecore.ui.datasets import audit, labels, listening, readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, choose_split
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.choices import choose_one, chosen
@@ -59,6 +59,7 @@ def view(name: str, dataset: DatasetChoice, data: Dataset) -> None:
             _split(dataset, data)
         elif name == "audit":
             audit.show_audit(dataset, data)
+            labels.show_labels(dataset, data)
         elif name == "listen":
             listening.browse(data)
         else:
