@@ -189,6 +189,10 @@ def remote_preparation(folder: Path) -> None:
     change(folder / "preprocessor_config.json", auto_map={"AutoFeatureExtractor": "x.X"})
 
 
+def kernels_of_the_hub(folder: Path) -> None:
+    change(folder / "config.json", attn_implementation="someone/attention")
+
+
 def half(folder: Path) -> None:
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
@@ -237,8 +241,9 @@ def change(path: Path, **values: object) -> None:
     [
         (no_weights, r"tiny_ast holds no weights; expected model\.safetensors"),
         (pickled, r"as a pickle \(pytorch_model\.bin\), which can run any program code"),
-        (remote_code, r"wants program code of its own .* which is never done"),
-        (remote_preparation, r"wants program code of its own"),
+        (remote_code, r"wants program code from elsewhere .*auto_map.* which is never done"),
+        (remote_preparation, r"wants program code from elsewhere"),
+        (kernels_of_the_hub, r"wants program code from elsewhere .*attn_implementation in its"),
         (half, r"tiny_ast cannot be read by transformers: "),
         (not_a_number, r"hold NaN or infinity: .*cls_token"),
         (missing, r"lack .*cls_token"),
@@ -338,7 +343,7 @@ def test_a_model_is_fetched_by_name_with_its_revision(own_cache: Path, served: l
     (card,) = files.add("hf:someone/tiny")
     assert card.name == "tiny"
     assert card.source == "hf:someone/tiny@0123456789abcdef0123456789abcdef01234567"
-    assert card.licence == "cc-by-nc-4.0"
+    assert card.made_by == f"{card.source} of the Hugging Face Hub"
     assert files.load("tiny", card.sha256)
     assert not [path for path in served if path.endswith("notes.json")]
     with pytest.raises(GenrecoreError, match=r"hf:someone/other cannot be fetched: .* hf download"):

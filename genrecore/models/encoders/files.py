@@ -174,11 +174,11 @@ def add(path: str | Path, name: str = "") -> list[EncoderCard]:
         UsageError: It is of no known kind, or its name is a published encoder's.
         GenrecoreError: It is damaged, or not what it should be; nothing of it is kept.
     """
+    allowed.refuse_outside(path)
     if str(path).startswith(hub.SCHEME):
         with tempfile.TemporaryDirectory(prefix="genrecore-encoder-") as temporary:
             return _add(*hub.download(str(path), Path(temporary)), name)
     path = allowed.expanded(path).absolute()
-    allowed.refuse_outside(path)
     if not path.exists():
         raise UsageError(f"There is nothing at {path}.")
     return _add(path, "", name)
@@ -201,7 +201,9 @@ def _add(path: Path, source: str, name: str) -> list[EncoderCard]:
         with tempfile.TemporaryDirectory(prefix="genrecore-encoder-") as temporary:
             files = Path(temporary)
             write(files)
-            card = found.model_copy(update={"sha256": checksum(files, found), "source": source})
+            facts = {"sha256": checksum(files, found), "source": source}
+            facts |= {"made_by": f"{source} of the Hugging Face Hub"} if source else {}
+            card = found.model_copy(update=facts)
             _opened(files, card)
             _replace(card, files)
             cards.append(card)

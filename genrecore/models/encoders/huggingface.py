@@ -71,6 +71,8 @@ FAMILIES: Mapping[str, Family] = {
 """By the `model_type` in their `config.json`."""
 
 _SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_CODE = ("auto_map", "attn_implementation", "_attn_implementation", "quantization_config")
+"""Settings that make the package run code of the folder, of the Hub or of further packages."""
 FILES = (*_SETTINGS, "model*.safetensors", "model.safetensors.index.json")
 
 
@@ -194,10 +196,11 @@ def _read(folder: Path, with_weights: bool = True) -> HuggingFaceEncoder:
     """
     transformers = optional_package("transformers", "encoders", f"Reading {folder.name}")
     settings = [read_json(folder / file) for file in _SETTINGS]
-    if '"auto_map"' in json.dumps(settings):
+    text = json.dumps(settings)
+    if wanted := next((key for key in _CODE if f'"{key}":' in text), ""):
         raise GenrecoreError(
-            f"{folder.name} wants program code of its own to be run (auto_map in its settings), "
-            "which is never done; take a model that the package transformers itself has."
+            f"{folder.name} wants program code from elsewhere to be run ({wanted} in its "
+            "settings), which is never done; take a model that the package transformers itself has."
         )
     model_type = settings[0].get("model_type")
     family = FAMILIES.get(str(model_type))
