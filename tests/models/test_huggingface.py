@@ -228,6 +228,10 @@ def no_json(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def impossible_rate(folder: Path) -> None:
+    change(folder / "preprocessor_config.json", sampling_rate=7)
+
+
 def no_extractor(folder: Path) -> None:
     (folder / "preprocessor_config.json").unlink()
 
@@ -250,6 +254,7 @@ def change(path: Path, **values: object) -> None:
         (other_shape, r"cannot be read by transformers: "),
         (unknown, r"of the type 'bert'; those that can be read are: audio-spectrogram-"),
         (no_json, r"of the type None"),
+        (impossible_rate, r"cannot be read by transformers: "),
         (no_extractor, r"cannot be read by transformers: "),
     ],
 )
@@ -262,6 +267,12 @@ def test_a_folder_that_cannot_be_used_is_one_sentence_and_nothing_is_kept(
     assert "\n" not in str(caught.value)
     assert not files.installed()
     assert not (own_cache / "encoders").exists()
+
+
+def test_a_name_that_is_none_is_refused(own_cache: Path, ast: Path) -> None:
+    with pytest.raises(UsageError, match=r"'My model' is no name .* expected small letters"):
+        files.add(ast, "My model")
+    assert not files.installed()
 
 
 def test_settings_that_were_changed_in_the_cache_are_noticed(own_cache: Path, ast: Path) -> None:

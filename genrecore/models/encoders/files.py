@@ -23,6 +23,7 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.models.encoders import hub
 from genrecore.models.encoders.registered import (
     ENCODER_KINDS,
+    NAME,
     PUBLISHED,
     Encoder,
     EncoderCard,
@@ -171,9 +172,13 @@ def add(path: str | Path, name: str = "") -> list[EncoderCard]:
         name: Under which an encoder is kept that has no name of its own; by default the path's.
 
     Raises:
-        UsageError: It is of no known kind, or its name is a published encoder's.
+        UsageError: It is of no known kind, or the name is none, or a published encoder's.
         GenrecoreError: It is damaged, or not what it should be; nothing of it is kept.
     """
+    if name and not re.search(NAME, name):
+        raise UsageError(
+            f"{name!r} is no name for an encoder; expected small letters, digits, '_', '.' and '-'."
+        )
     allowed.refuse_outside(path)
     if str(path).startswith(hub.SCHEME):
         with tempfile.TemporaryDirectory(prefix="genrecore-encoder-") as temporary:

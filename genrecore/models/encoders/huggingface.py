@@ -135,37 +135,35 @@ def _find(path: Path, name: str) -> list[tuple[EncoderCard, Callable[[Path], obj
             has its weights as a pickle, or a file of it is damaged.
     """
     if not any(path.glob("model*.safetensors")):
-        pickled = [file.name for file in path.glob("*.bin")] + [
-            file.name for file in path.glob("*.pt*")
-        ]
+        suffixes = (".bin", ".pt", ".pth", ".ckpt")
+        pickled = next((file.name for file in path.iterdir() if file.suffix in suffixes), "")
         raise GenrecoreError(
-            f"{path.name} holds its weights as a pickle ({pickled[0]}), which can run any program "
+            f"{path.name} holds its weights as a pickle ({pickled}), which can run any program "
             "code when it is opened; expected model.safetensors."
             if pickled
             else f"{path.name} holds no weights; expected model.safetensors."
         )
     encoder = _read(path)
-    with _in_a_sentence(path.name):
-        layers = encoder.layers()
     header = _header(path / "README.md")
     key = "license_name" if header.get("license") == "other" else "license"
     licence = str(header.get(key) or "unknown")[:200]
     datasets = _texts(header.get("datasets"))
     window_s = encoder.patch_samples / encoder.sample_rate_hz
-    card = EncoderCard(
-        name=name,
-        title=path.name[:200],
-        kind="huggingface",
-        licence=licence,
-        **rights(licence),
-        sample_rate_hz=encoder.sample_rate_hz,
-        patch_s=window_s,
-        hop_s=window_s,
-        layers=layers,
-        n_parameters=sum(parameter.numel() for parameter in encoder.parameters()),
-        trained_on=", ".join(datasets)[:1000] or "unknown",
-        heard=tuple(dataset.rsplit("/", 1)[-1].lower() for dataset in datasets),
-    )
+    with _in_a_sentence(path.name):
+        card = EncoderCard(
+            name=name,
+            title=path.name[:200],
+            kind="huggingface",
+            licence=licence,
+            **rights(licence),
+            sample_rate_hz=encoder.sample_rate_hz,
+            patch_s=window_s,
+            hop_s=window_s,
+            layers=encoder.layers(),
+            n_parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+            trained_on=", ".join(datasets)[:1000] or "unknown",
+            heard=tuple(dataset.rsplit("/", 1)[-1].lower() for dataset in datasets),
+        )
     return [(card, partial(_write, path))]
 
 

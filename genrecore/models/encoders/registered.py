@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from genrecore.config.registry import NoFacts, Registry
 
 Heard = Literal["yes", "no", "unknown"]
+NAME = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
+"""Of an encoder."""
 
 
 class EncoderCard(BaseModel):
@@ -45,7 +47,7 @@ class EncoderCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")
+    name: str = Field(pattern=NAME)
     title: str = Field(min_length=1, max_length=200)
     kind: str
     made_by: str = Field("unknown", max_length=1000)
