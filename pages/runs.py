@@ -11,6 +11,7 @@ from genrecore.ui.runs import table
 from genrecore.ui.runs.actions import run_bin
 from genrecore.ui.runs.alerts import webhook
 from genrecore.ui.runs.detail import run_detail
+from genrecore.ui.runs.sharing import import_runs
 
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
@@ -20,6 +21,7 @@ unreadable_runs(listing.unreadable)
 if not rows:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")
+    import_runs()
     run_bin()
     table.live_list(rows)
     st.stop()
@@ -35,5 +37,6 @@ if run is not None:
     show_song(run)
     run_detail(run, listing)
 table.live_queue(rows)
+import_runs()
 run_bin()
 webhook()

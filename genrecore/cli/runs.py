@@ -7,6 +7,7 @@ import math
 import shlex
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -28,13 +29,13 @@ from genrecore.config.dotted import read_assignments
 from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.listing import RunRow, look, unreadable
-from genrecore.jobs import actions, alerts, journal, slots
+from genrecore.jobs import actions, alerts, journal, sharing, slots
 from genrecore.store import own_files
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run, store_dir
 from genrecore.store.runs import all_runs, each_readable, fault, find_folder, find_run
 from genrecore.store.status import FINAL, STOP_WITHIN_S
-from genrecore.words import decimals, moment, percent, seconds
+from genrecore.words import decimals, moment, percent, seconds, size
 
 commands = typer.Typer(rich_markup_mode=None)
 runs_group = add_group(commands, "runs", "List, show and stop runs.")
@@ -348,6 +349,31 @@ def repair_run(
         for error in (*unreadable(), *actions.damaged_files())
     ]
     print_rows(as_json, rows, "All runs can be read.")
+
+
+@runs_group.command("share")
+def share_run(
+    run: RunArgument,
+    file: Annotated[Path, Argument(help="The file to write, such as jazz.genrecore.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a finished run as one file for others; 'genrecore runs import' takes it. The weights of
+    a pretrained encoder are not in it."""
+    written = sharing.share(find_run(run), file)
+    n_bytes = written.stat().st_size
+    answer(as_json, {"file": written, "bytes": n_bytes}, f"Written to {file}, {size(n_bytes)}.")
+
+
+@runs_group.command("import")
+def import_run(
+    file: Annotated[Path, Argument(help="A file that 'genrecore runs share' wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Put a run that somebody shared into the store."""
+    run = sharing.import_run(file)
+    missing = sharing.missing_encoder(run)
+    sentence = f"The run {run.run_id} is here. {missing}".strip()
+    answer(as_json, {"run": run.run_id, "missing": missing}, sentence)
 
 
 @runs_group.command("delete")

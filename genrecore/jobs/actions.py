@@ -328,6 +328,7 @@ def delete(run: Run) -> str:
         bin_ = run.folder.parent / _BIN
         try:
             bin_.mkdir(exist_ok=True)
+            shutil.rmtree(bin_ / run.run_id, ignore_errors=True)  # it was there, and imported again
             run.folder.rename(bin_ / run.run_id)
         except OSError as error:
             reason = describe(error)

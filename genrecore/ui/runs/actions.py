@@ -27,6 +27,7 @@ from genrecore.ui.parts.frame import (
 )
 from genrecore.ui.parts.live import again, state_meaning
 from genrecore.ui.runs.queue import queue_buttons
+from genrecore.ui.runs.sharing import share_button
 from genrecore.words import plural
 
 ENDED = ("stopped", "failed", "lost")
@@ -58,6 +59,8 @@ def run_actions(run: Run) -> None:
         if state == "done" and (run.folder / "resume.pt").exists():
             _continue(run)
         _clone(run)
+        if state == "done":
+            share_button(run)
         if state not in LIVE and work_button(
             "Delete",
             icon=":material/delete:",
