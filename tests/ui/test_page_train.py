@@ -150,6 +150,7 @@ def test_an_encoder_gets_its_weights_and_its_sample_rate_by_buttons(
     app = open_page("train", **values)
     assert "The weights of the encoder musicnn are not here yet" in words(app)
     assert app.button(key="fetch_musicnn").label == "Fetch musicnn (29 MB, ISC licence)"
+    assert "Licence: ISC. Trained on 200,000 songs" in words(app)
     assert app.button(key="train").disabled
     request.getfixturevalue("musicnn")
     app = open_page("train", **values)

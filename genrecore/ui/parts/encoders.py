@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import streamlit as st
+
 from genrecore import words
 from genrecore.config.run import RunConfig
 from genrecore.models.encoders import PUBLISHED
 from genrecore.training.parts import ResolvedConfig
 from genrecore.ui.parts.fitting import show_change
+from genrecore.ui.parts.frame import plain
 from genrecore.ui.parts.tasks import task_panel
 
 
@@ -23,12 +26,20 @@ def fetch_panel(name: str) -> None:
     )
 
 
-def show_needs(config: RunConfig) -> None:
-    """Buttons for what the encoder of a configuration needs and does not have: its weights, and
-    waves at its sample rate."""
+def show_encoder(config: RunConfig) -> None:
+    """The card of a configuration's encoder, and buttons for what it needs and does not have: its
+    weights, and waves at its sample rate."""
     card = ResolvedConfig(config).encoder
     if card is None:
         return
+    if card.non_commercial:
+        st.badge(f"{card.licence}: non-commercial use only", icon=":material/block:", color="red")
+    st.caption(
+        plain(
+            f"{card.title}, by {card.made_by}. Licence: {card.licence}. Trained on "
+            f"{card.trained_on}."
+        )
+    )
     if not card.sha256:
         fetch_panel(card.name)
     if card.sample_rate_hz != config.audio.sample_rate_hz:

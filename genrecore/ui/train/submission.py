@@ -22,7 +22,7 @@ from genrecore.training.parts import setting_title
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
 from genrecore.ui.parts import forms
-from genrecore.ui.parts.encoders import show_needs
+from genrecore.ui.parts.encoders import show_encoder
 from genrecore.ui.parts.fitting import RED, show_check
 from genrecore.ui.parts.frame import announce, command, go_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
@@ -65,7 +65,7 @@ def _start_part(
                 icon=":material/block:",
             )
             config = config.model_copy(update={"allow_leaks": True})
-        show_needs(config)
+        show_encoder(config)
         config = resolve(config).config
         split = SPLITS[config.split.name].title
         st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
