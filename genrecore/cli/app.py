@@ -44,6 +44,7 @@ _FILES = {
     "annotate": "errors",
     "classify": "classify",
     "tag": "encoders",
+    "similar": "similar",
     "encoders": "encoders",
     "sweep": "plans",
     "plans": "plans",
@@ -61,7 +62,7 @@ _FILES = {
 """The file of each command, in the order in which help lists the commands."""
 
 
-_DECODE = frozenset({"classify", "tag", "datasets", "hear", "probe", "embed"})
+_DECODE = frozenset({"classify", "tag", "similar", "datasets", "hear", "probe", "embed"})
 """Commands that decode, and start no programs that have something to say."""
 
 

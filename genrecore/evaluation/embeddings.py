@@ -17,6 +17,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ MAX_ON_MAP = 1500
 """Clips on a map: test clips first, then validation clips, then training clips drawn at random."""
 
 _FORMAT = 1
+_BLOCK = 4096  # clips
 _CLIPS, _VALUES, _WHAT = "clips.parquet", "values.npy", "what.json"
 _MAP, _MAP_FACTS = "map.parquet", "map.json"
 _COLUMNS, _AXES = ("clip_id", "genre", "split"), ("pca_x", "pca_y", "tsne_x", "tsne_y")
@@ -53,7 +55,7 @@ class Embedding:
     """The embedding of a run's clips.
 
     Attributes:
-        clips: `clip_id, genre, split`, one row a clip.
+        clips: `clip_id, genre, split`, and what else is known, one row a clip.
         values: Vectors of the same clips, (clips, n) float32.
     """
 
@@ -88,11 +90,15 @@ class Embedding:
             )
         selected = ~self.clips["clip_id"].isin(but).to_numpy(dtype=bool)
         if split is not None:
-            selected &= self.clips["split"].eq(split).to_numpy(dtype=bool)
-        distance = self.distances(vector[None], selected)[0]
-        order = np.argsort(distance, kind="stable")[:n]
-        rows = self.clips[selected].iloc[order].reset_index(drop=True)
-        return rows.assign(distance=distance[order])
+            selected &= self._is_in(split)
+        direction = _directions((vector - self._centre)[None])[0].astype(np.float32)
+        cosine = np.clip(self._clip_directions @ direction, -1.0, 1.0)
+        distance = np.where(selected, 1.0 - cosine, np.inf)
+        n = min(n, int(selected.sum()))
+        order = np.argpartition(distance, n - 1)[:n] if n else np.zeros(0, int)
+        order = order[np.lexsort((order, distance[order]))]
+        rows = self.clips.iloc[order].reset_index(drop=True)
+        return rows.assign(distance=distance[order].astype(float))
 
     def distances(self, vectors: np.ndarray, to: np.ndarray) -> np.ndarray:
         """Distances as in `nearest`, (vectors, clips), of vectors (vectors, n) to some clips.
@@ -101,9 +107,30 @@ class Embedding:
             vectors: Embeddings.
             to: Which clips, (clips,) bool.
         """
-        train = self.clips["split"].eq("train").to_numpy(dtype=bool)
-        centre = self.values[train if train.any() else slice(None)].mean(axis=0, dtype=np.float64)
-        return 1.0 - _directions(vectors - centre) @ _directions(self.values[to] - centre).T
+        return (
+            1.0
+            - _directions(vectors - self._centre) @ _directions(self.values[to] - self._centre).T
+        )
+
+    def _is_in(self, split: str) -> np.ndarray:
+        return self.clips["split"].eq(split).fillna(False).to_numpy(dtype=bool)
+
+    @cached_property
+    def _centre(self) -> np.ndarray:
+        train = self._is_in("train")
+        rows = self.values[train] if train.any() else self.values
+        centre: np.ndarray = rows.mean(axis=0, dtype=np.float64)
+        return centre
+
+    @cached_property
+    def _clip_directions(self) -> np.ndarray:
+        """(clips, n) float32: what a search through many clips goes over, block by block so that
+        it needs no more memory than they do."""
+        directions = np.empty_like(self.values, dtype=np.float32)
+        for first in range(0, len(directions), _BLOCK):
+            rows = self.values[first : first + _BLOCK]
+            directions[first : first + _BLOCK] = _directions(rows - self._centre)
+        return directions
 
 
 def _directions(rows: np.ndarray) -> np.ndarray:

@@ -65,16 +65,21 @@ class Embedder:
     embed: Callable[[np.ndarray], np.ndarray]
 
     def wave(self, file: File, name: str | None = None) -> np.ndarray:
-        """The middle of a recording, (n_samples,) float32 in [-1, 1]; of a damaged file, of what
-        can be decoded.
+        """What it hears of a recording, as `middle_wave`."""
+        return middle_wave(file, self.sample_rate_hz, self.clip_s, name)
 
-        Raises:
-            AudioError: The file cannot be used.
-        """
-        decoded = decode.decode(
-            file, self.sample_rate_hz, name=name, middle_s=self.clip_s, accept_damaged=True
-        )
-        return decoded.wave
+
+def middle_wave(
+    file: File, sample_rate_hz: int, clip_s: float, name: str | None = None
+) -> np.ndarray:
+    """The middle of a recording, (n_samples,) float32 in [-1, 1]; of a damaged file, of what can be
+    decoded.
+
+    Raises:
+        AudioError: The file cannot be used.
+    """
+    decoded = decode.decode(file, sample_rate_hz, name=name, middle_s=clip_s, accept_damaged=True)
+    return decoded.wave
 
 
 def by_encoder(name: str = "musicnn", layer: str = "") -> Embedder:

@@ -147,6 +147,24 @@ def test_distances_by_hand() -> None:
     assert nearest["distance"].tolist() == pytest.approx([0.0, 1.0, 2.0])
 
 
+def test_a_search_through_many_clips_is_exact() -> None:
+    random = np.random.default_rng(4)
+    values = random.standard_normal((9001, 7)).astype(np.float32)
+    split = pd.array(random.choice(["train", "test", None], 9001), dtype="string")
+    clips = pd.DataFrame({"clip_id": [f"c{k}" for k in range(9001)], "genre": "x", "split": split})
+    embedded = Embedding(clips, values)
+    everything, vector = np.ones(9001, bool), random.standard_normal(7).astype(np.float32)
+    distance = embedded.distances(vector[None], everything)[0]
+    order = np.argsort(distance)
+    nearest = embedded.nearest(vector, 20, split=None, but=(f"c{order[0]}",))
+    assert nearest["clip_id"].tolist() == [f"c{k}" for k in order[1:21]]
+    # Float32 against float64.
+    assert nearest["distance"].tolist() == pytest.approx(distance[order[1:21]], abs=1e-6)
+    assert set(embedded.nearest(vector, 20)["split"]) == {"train"}
+    assert len(Embedding(clips.head(3), values[:3]).nearest(vector, 20, split=None)) == 3
+    assert embedded.nearest(vector, 5, split="valid").empty
+
+
 def test_a_map_has_room_for_test_clips_first(
     store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,10 +131,15 @@ def test_doubtful_labels_are_ranked_with_a_player(musicnn: None) -> None:
     assert [heard["name"] for heard in players(app)] == [ranked["clip_id"].iloc[7]]
 
 
-def test_the_button_doubts_labels_where_the_encoder_is(own_cache: Path, gtzan: Path) -> None:
+def test_without_the_encoder_labels_are_not_doubted_but_it_can_be_fetched(
+    own_cache: Path, gtzan: Path, fetched_encoders: Path
+) -> None:
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
-    app = open_page("datasets", **query)
-    assert "genrecore encoders fetch musicnn" in words(app)
-    assert "labels_start" not in [button.key for button in app.button]
-    app = again(app, encoder="musicnn_mtt")
-    assert "genrecore encoders fetch musicnn_mtt" in words(app)
+    keys = {button.key for button in open_page("datasets", **query).button}
+    assert "fetch_musicnn" in keys
+    assert "labels_start" not in keys
+    shutil.copytree(fetched_encoders / "musicnn_mtt", own_cache / "encoders/musicnn_mtt")
+    app = open_page("datasets", encoder="musicnn_mtt", **query)
+    assert "The labels have not been doubted yet." in words(app)
+    assert "--encoder musicnn_mtt" in app.code[-1].value
+    assert "labels_start" in {button.key for button in app.button}

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from commands import command
 from conftest import TINY, trained
 from opened import again, open_page, players, words
 from sounds import falling_tone, noises
@@ -19,6 +20,7 @@ from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import uploads
+from genrecore.evaluation.related_clips import EXACT
 from genrecore.inference import ensemble as panel
 from genrecore.inference import explain
 from genrecore.inference import loaded as inference
@@ -135,6 +137,27 @@ def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Ru
         assert sentences in words(copy)
         assert "tone.wav" in words(copy)
         assert headline(copy) == headline(app)
+
+
+def test_clips_like_an_upload_are_found_by_an_encoder_and_copies_are_marked(
+    runs: dict[str, Run], musicnn: None
+) -> None:
+    run = runs["first"]
+    assert run.clips is not None
+    clip = run.clips[run.clips["split"] == "train"].iloc[7]
+    query = {"run": run.run_id, "view": "like"}
+    app = open_page("classify", **query)
+    app = upload(app, ("mine.wav", Path(clip["path"]).read_bytes()))
+    command("similar", "--in", "demo", *(f"--set={k}={v}" for k, v in
+            run.config.dataset.options.items()))  # fmt: skip
+    app = again(app, like_run="musicnn")
+    assert "among the nearest." in words(app)
+    first, *_ = app.selectbox(key="choice_near").options
+    assert first == f"{clip['clip_id']} · {clip['genre']} · distance 0.000 · {EXACT}"
+    assert clip["clip_id"] in [heard["name"] for heard in players(app)]
+    app = again(app, like_run=run.run_id, near="")
+    (copy,) = [text for text in app.selectbox(key="choice_near").options if EXACT in text]
+    assert copy.startswith(f"{clip['clip_id']} · ")
 
 
 def test_the_diagram_says_that_a_temperature_was_fitted_only_where_one_was() -> None:

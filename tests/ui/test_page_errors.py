@@ -340,13 +340,27 @@ def test_the_map_is_asked_for_and_shows_every_clip(
     app = again(app, clip=learned)
     assert app.selectbox(key="choice_clip").value == learned
     assert "the run learned from this clip" in words(app)
-    nearest = [
-        str(expander.label)
-        for expander in app.expander
-        if "nearest training clips" in expander.label
-    ]
-    assert len(nearest) == 1
+    assert "of the 5 nearest clips" in words(app)
     assert learned not in app.selectbox(key="nearest").options
+
+
+def test_what_sounds_like_a_clip_by_an_encoder_can_be_played(
+    two: tuple[Run, Run], musicnn: None
+) -> None:
+    run = two[0]
+    clip = mistakes.sort_clips(mistakes.clip_predictions(run), "uncertain").iloc[0]
+    query = {"run": run.run_id, "view": "mistakes", "order": "uncertain", "like": "musicnn_mtt"}
+    app = open_page("errors", clip=clip["clip_id"], **query)
+    assert "This encoder has not heard the clips of the dataset yet." in words(app)
+    arguments = ["similar", "--in", "demo", "--encoder", "musicnn_mtt"]
+    arguments += [f"--set={key}={v}" for key, v in run.config.dataset.options.items()]
+    command(*arguments)
+    app = again(app)
+    options = app.selectbox(key="nearest").options
+    assert len(options) == 5
+    assert clip["clip_id"] not in options
+    assert options[0] in [heard["name"] for heard in players(app)]
+    assert f"labelled {clip['genre']}." in words(app).partition("of the 5 nearest clips")[2]
 
 
 def test_runs_on_other_genres_are_one_sentence(two: tuple[Run, Run], store: Path) -> None:

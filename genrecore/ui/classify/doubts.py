@@ -14,10 +14,12 @@ from genrecore.evaluation import embeddings, metrics
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference import doubts
+from genrecore.inference.similar import copies
 from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.classify.predictions import ClassifiedClip, embedded_at
 from genrecore.ui.datasets.listening import show
+from genrecore.ui.datasets.similar import encoder_titles, nearest_by_encoder
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, embedding_files, in_runs, no_files
 from genrecore.ui.parts.choices import choose_one, chosen
@@ -88,13 +90,23 @@ def _vector(classified: ClassifiedClip, k: int) -> np.ndarray:
 
 
 def show_similar_clips(classified: ClassifiedClip) -> None:
-    """The training clips whose embeddings are nearest to this clip's, to hear."""
-    section("Sounds like", "The training clips that are most similar to this clip for a run.")
-    k, run, _, _ = classified.choose_run("like_run")
-    if not embedded_at(run):
-        _embed(run, "embed_start", absent=_NOT_EMBEDDED)
+    """The clips whose embeddings are nearest to this clip's, by a run or by an encoder, to hear;
+    copies of its recording are marked."""
+    section("Sounds like", "The clips that are most similar to this one, for a run or an encoder.")
+    runs = {run.run_id: run for run in classified.opened.runs}
+    titles = {
+        name: f"{title}, training clips" for name, title in readers.titles([*runs.values()]).items()
+    }
+    titles |= {name: f"{title}, all clips" for name, title in encoder_titles().items()}
+    by = choose_one("By", titles, "like_run")
+    run = runs.get(by, classified.opened.runs[0])
+    if by in runs:
+        rows = _nearest_by_run(classified, list(runs).index(by))
+    else:
+        clip = classified.clip
+        rows = nearest_by_encoder(by, run, clip.path, clip.name)
+    if rows is None:
         return
-    rows = _embedding(run).nearest(_vector(classified, k))
     if rows.empty or run.clips is None:
         st.caption("The training clips of this run are not known any more.")
         return
@@ -102,15 +114,40 @@ def show_similar_clips(classified: ClassifiedClip) -> None:
     genres = ", ".join(f"{n} × {genre}" for genre, n in counts.items())
     st.markdown(plain(f"{genres} among the nearest."))
     labels = {
-        str(row.clip_id): f"{row.clip_id} · {row.genre} · distance {row.distance:.3f}"
-        for row in rows.itertuples()
+        clip_id: " · ".join([clip_id, genre, f"distance {distance:.3f}", *([how] if how else [])])
+        for clip_id, genre, distance, how in rows[["clip_id", "genre", "distance", "how"]]
+        .astype(object)
+        .to_numpy()
+        .tolist()
     }
     show(run.clips, choose_one("Clip", labels, "near"), "near")
-    show_table(rows[["clip_id", "genre", "distance"]])
+    columns = ["clip_id", "genre", "distance", *(["how"] if rows["how"].any() else [])]
+    show_table(rows[columns], special={"how": "Copy of this recording"})
     st.caption(
         "Cosine distance of embeddings: 0 is the same direction in the network's last layer, 1 is "
         "unrelated, 2 opposite."
     )
+
+
+def _nearest_by_run(classified: ClassifiedClip, k: int) -> pd.DataFrame | None:
+    """The training clips nearest for run k: `clip_id, genre, split, distance, how`; None, and the
+    button that helps, where its embeddings are not computed."""
+    run = classified.opened.runs[k]
+    if not embedded_at(run):
+        _embed(run, "embed_start", absent=_NOT_EMBEDDED)
+        return None
+    rows = _embedding(run).nearest(_vector(classified, k))
+    if run.clips is None:
+        return rows
+    return rows.assign(how=_copies(classified, k, run, tuple(rows["clip_id"])))
+
+
+@cached_by_files(no_files)
+def _copies(classified: ClassifiedClip, k: int, run: Run, clip_ids: tuple[str, ...]) -> list[str]:
+    clips = pd.DataFrame() if run.clips is None else run.clips.set_index("clip_id")
+    heard, clip_s = classified.result.predictions[k], run.config.audio.clip_s
+    rows = clips.loc[list(clip_ids), ["path"]].reset_index()
+    return copies(heard.wave, heard.sample_rate_hz, clip_s, rows)
 
 
 def show_reliability(classified: ClassifiedClip) -> None:

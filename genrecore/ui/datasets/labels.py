@@ -5,14 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from genrecore import words
-from genrecore.errors import UsageError
-from genrecore.models.encoders import PUBLISHED
-from genrecore.models.encoders.files import check_present, installed
+from genrecore.models.encoders.files import card_of
 from genrecore.reporting.columns import Column
 from genrecore.ui.datasets.choice import DatasetChoice, label_words
 from genrecore.ui.datasets.listening import pick, show
 from genrecore.ui.datasets.readers import Dataset, stored_doubts
+from genrecore.ui.datasets.similar import encoder_titles
 from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.encoders import fetch_panel
 from genrecore.ui.parts.frame import command, empty, pair, plain, section
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
@@ -34,15 +34,12 @@ def show_labels(dataset: DatasetChoice, data: Dataset) -> None:
         empty("This dataset ships no sound.", "An encoder listens; choose the form audio.")
         return
     left, right = pair("labels", left=3, right=2)
-    titles = {name: entry.title for name, entry in PUBLISHED.items()}
-    titles |= {name: card.title for name, card in installed().items()}
     with left:
-        encoder = choose_one("Encoder", titles, "encoder")
+        encoder = choose_one("Encoder", encoder_titles(), "encoder")
     arguments = label_words(dataset, encoder)
-    try:
-        check_present(encoder)
-    except UsageError as error:
-        empty("The encoder has to be fetched first.", plain(error))
+    if not card_of(encoder).sha256:
+        empty("The encoder is not here yet.", "It is fetched once, and listens on this machine.")
+        fetch_panel(encoder)
     else:
         with right:
             task_button(

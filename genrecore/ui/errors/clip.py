@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
 from genrecore.ui.datasets.listening import cut, source_of
+from genrecore.ui.datasets.similar import encoder_titles, nearest_by_encoder
 from genrecore.ui.errors.lists import CLICKED, judgements, predictions
 from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
+from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import NO_BREAK, chart, plain, section, work_button
 from genrecore.ui.parts.player import Lane, SoundExcerpt
 from genrecore.ui.parts.tables import show_table
@@ -212,17 +215,42 @@ def _show_same_artist(clips: pd.DataFrame, clip_id: str) -> None:
 
 
 def _show_nearest(run: Run, clips: pd.DataFrame, clip: pd.Series) -> None:
-    """The training clips with the most similar embeddings, once they are computed."""
-    rows = neighbours(run, str(clip["clip_id"]))
-    rows = rows[rows["clip_id"].isin(clips["clip_id"])] if len(rows) else rows
+    """The clips with the most similar embeddings: training clips by the run, or all by an
+    encoder."""
+    clip_id = str(clip["clip_id"])
+    with st.expander("Sounds like", icon=":material/near_me:", expanded=bool(chosen("like"))):
+        rows = _choose_nearest(run, clips, clip_id)
+        rows = rows[rows["clip_id"].isin(clips["clip_id"])] if len(rows) else rows
+        if rows.empty:
+            return
+        copies = related_clips.copies(run, clip_id)
+        known = dict(zip(copies["clip_id"], copies["how"], strict=True))
+        found = rows["how"].tolist() if "how" in rows else [""] * len(rows)
+        pairs = zip(rows["clip_id"].tolist(), found, strict=True)
+        rows = rows.assign(how=[known.get(other, how) for other, how in pairs])
+        n_same = int((rows["genre"] == clip["genre"]).sum())
+        verb = "is" if n_same == 1 else "are"
+        of_genre = f"{n_same} of the {len(rows)} nearest clips {verb} labelled {clip['genre']}."
+        st.markdown(plain(of_genre))
+        more = ["distance", "how"] if rows["how"].any() else ["distance"]
+        _list_others(clips, rows, "nearest", more, {"how": "Copy of this recording"})
+
+
+def _choose_nearest(run: Run, clips: pd.DataFrame, clip_id: str) -> pd.DataFrame:
+    """The nearest clips by what is chosen; none, and why, where they are not known yet."""
+    clip = clips[clips["clip_id"] == clip_id].iloc[:1]
+    titles = {"run": f"{run.title}, training clips"}
+    if clip["path"].notna().any() and set(clip.get("medium", ())) <= {"audio"}:
+        titles |= {name: f"{title}, all clips" for name, title in encoder_titles().items()}
+    by = choose_one("By", titles, "like")
+    if by != "run":
+        path = Path(str(clip["path"].iloc[0]))
+        rows = nearest_by_encoder(by, run, path, clip_id, but=(clip_id,))
+        return pd.DataFrame() if rows is None else rows
+    rows = neighbours(run, clip_id)
     if rows.empty:
-        return
-    n_same = int((rows["genre"] == clip["genre"]).sum())
-    title = (
-        f"The {len(rows)} nearest training clips: {n_same} {'is' if n_same == 1 else 'are'} "
-        f"labelled {clip['genre']}"
-    )
-    _others(clips, rows, title, "nearest", ":material/near_me:", "distance")
+        st.caption("The embeddings of this run are not computed yet; the view Map does that.")
+    return rows
 
 
 def _counted(rows: pd.DataFrame, noun: str, nouns: str) -> str:
@@ -239,10 +267,19 @@ def _others(
 ) -> None:
     """Other clips, folded: a list, and a player for the one that is picked."""
     with st.expander(plain(title), icon=icon):
-        picked = st.selectbox("Clip", rows["clip_id"].to_list(), key=key)
-        _play(clips, str(picked), f"other_{key}")
-        special = {"genre": "Labelled", "how": "How it is known"}
-        show_table(rows[["clip_id", "genre", "split", *more]], special=special)
+        _list_others(clips, rows, key, more, {"how": "How it is known"})
+
+
+def _list_others(
+    clips: pd.DataFrame,
+    rows: pd.DataFrame,
+    key: str,
+    more: Sequence[str],
+    special: Mapping[str, str],
+) -> None:
+    picked = st.selectbox("Clip", rows["clip_id"].to_list(), key=key)
+    _play(clips, str(picked), f"other_{key}")
+    show_table(rows[["clip_id", "genre", "split", *more]], special={"genre": "Labelled", **special})
 
 
 @cached_by_files(in_runs("clips.parquet"), max_entries=8, shared=True)
