@@ -34,6 +34,8 @@ TABLE_DAMAGES = [
     Damage("clips.parquet", rewritten(lambda t: t.assign(artist=5)), "artist"),
     Damage("clips.parquet", rewritten(lambda t: t.assign(split=np.nan, x=1)[["x"]]), "clip_id"),
     Damage("epochs.u8", lambda path: path.write_bytes(b"\xfa" * 24) and None, ""),
+    Damage("steps.f32", lambda path: path.write_bytes(b"\0" * 7) and None, ""),
+    Damage("steps.f32", lambda path: path.write_bytes(b"\xff" * 8) and None, "step 1"),
 ]
 """Damages that only reading a table finds."""
 

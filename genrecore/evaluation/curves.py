@@ -13,13 +13,17 @@ from genrecore.store.run import Run
 _COUNT_STEPS = (Phase.TRAINING, Phase.TESTING, Phase.EMBEDDING)  # their total counts steps
 
 
+def steps_an_epoch(run: Run) -> float:
+    """Optimiser steps of each epoch of a run; nan where their number is not known."""
+    total, phase = run.status.get("total"), str(run.status.get("phase"))
+    return float(total or nan) / run.n_epochs if phase in _COUNT_STEPS else nan
+
+
 def read_curves(run: Run) -> pd.DataFrame:
     """`run_id, title, epoch, split, loss, accuracy, lr, step, seconds` of one run, train and
     validation: `step` counts optimiser steps (nan where their number is not known), `seconds` the
     time since training began, both to the end of the epoch."""
     history = run.history
-    total, phase = run.status.get("total"), str(run.status.get("phase"))
-    n_steps = float(total or nan) / run.n_epochs if phase in _COUNT_STEPS else nan
     splits = [split for split in ("train", "valid") if f"{split}_loss" in history]
     n = len(history)
 
@@ -45,7 +49,7 @@ def read_curves(run: Run) -> pd.DataFrame:
             "loss": of_split("loss"),
             "accuracy": of_split("accuracy"),
             "lr": of_run("lr"),
-            "step": epoch * n_steps,
+            "step": epoch * steps_an_epoch(run),
             "seconds": np.tile(np.broadcast_to(seconds, n), len(splits)),
         }
     )

@@ -25,6 +25,7 @@ from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store import own_files, settings
 from genrecore.store.about import checked_about, write_about
+from genrecore.store.faults import EPOCHS, HISTORY, STEPS
 from genrecore.store.files import Unreadable, in_a_sentence, is_regular_file
 from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, take_lock
 from genrecore.store.processes import ENDED
@@ -228,6 +229,7 @@ def continue_(run: Run, epochs: int) -> Run:
         raise GenrecoreError(
             f"The run {run.run_id} has {done} epochs already; give a larger number than {epochs}."
         )
+    _ = run.epoch_predictions, run.step_losses  # nothing damaged is copied
     changes: dict[str, Any] = {"training.epochs": epochs}
     if done < config.training.epochs:
         changes["training.patience"] = 0
@@ -238,7 +240,7 @@ def continue_(run: Run, epochs: int) -> Run:
         with_values(config, changes),
         run.folder.parent,
         origin={"parent": run.run_id, "how": "continued"},
-        files=[run.folder / name for name in ("resume.pt", "history.jsonl", "epochs.u8")],
+        files=[run.folder / name for name in ("resume.pt", HISTORY, EPOCHS, STEPS)],
     )
 
 

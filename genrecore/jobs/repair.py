@@ -6,6 +6,7 @@
 | `status.json` | its good values; the state from predictions, weights and checkpoint |
 | `queue.json`, `origin.json`, … | their good values; the defaults in place of the others |
 | `history.jsonl` | its good lines |
+| `steps.f32` | its losses before the first that is none |
 | `audit.json`, tables, `epochs.u8` | taken away: part of them could say what is not true |
 | the folder's name | becomes one that can be shown |
 
@@ -29,7 +30,7 @@ from genrecore.config.run import read_config
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import label_reviews
 from genrecore.store import own_files, settings
-from genrecore.store.faults import CONFIG, HISTORY
+from genrecore.store.faults import CONFIG, HISTORY, STEPS
 from genrecore.store.files import (
     MOST_BYTES,
     Unreadable,
@@ -94,7 +95,7 @@ def first_fault(run: Run) -> Unreadable | None:
     if error is None:
         fresh = Run(run.folder)
         try:
-            _ = fresh.tables, fresh.epoch_predictions
+            _ = fresh.tables, fresh.epoch_predictions, fresh.step_losses
         except Unreadable as deeper:
             return deeper
     return error
@@ -138,6 +139,7 @@ def _mend(run: Run, name: str, error: Unreadable) -> str:
         CONFIG: _mend_config,
         STATUS: _mend_status,
         HISTORY: _mend_history,
+        STEPS: _mend_steps,
     }.get(name, _take_away)
     if name in RECORDS and name not in (STATUS, "audit.json"):
         mender = _mend_record
@@ -262,6 +264,17 @@ def _mend_history(path: Path) -> str:
     good = [line for line in lines[:MOST_EPOCHS] if _is_epoch(line)]
     write_bytes(path, b"".join(good))
     return f"{path.name} keeps {len(good)} of {plural(len(lines), 'line')}."
+
+
+def _mend_steps(path: Path) -> str:
+    """The losses before the first that is none."""
+    import numpy as np
+
+    content = read_bytes(path) if path.exists() else b""
+    losses = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")
+    n_good = int(np.append(np.isfinite(losses), False).argmin())
+    write_bytes(path, content[: 4 * n_good])
+    return f"{path.name} keeps the losses of {plural(n_good, 'step')}."
 
 
 def _is_epoch(line: bytes) -> bool:

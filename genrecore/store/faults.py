@@ -13,9 +13,9 @@ from genrecore.store.status import LOG, STATUS, STOP
 from genrecore.store.summaries import Stamps
 from genrecore.store.tables import TABLES
 
-CONFIG, HISTORY, EPOCHS = "config.json", "history.jsonl", "epochs.u8"
+CONFIG, HISTORY, EPOCHS, STEPS = "config.json", "history.jsonl", "epochs.u8", "steps.f32"
 STAMPED = (CONFIG, STATUS, ABOUT, HISTORY, *(name for name in RECORDS if name != STATUS), *TABLES,
-           EPOCHS)  # fmt: skip
+           EPOCHS, STEPS)  # fmt: skip
 TYPED = (LOG, LOCK, STOP)  # of these only the kind of file matters
 
 _faults: dict[Path, tuple[Stamps, Unreadable | None]] = {}

@@ -10,6 +10,7 @@
 | `status.json` | state, reason, phase, progress, heartbeat, process (`Status`) |
 | `history.jsonl` | one line an epoch |
 | `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
+| `steps.f32` | the training loss of each step, float32, appended once an epoch |
 | `clips.parquet` | the clip table with the split it was trained on, and digests of each clip's |
 | | content: of its file (`content`) and of what the run was given of it (`decoded`) |
 | `predictions.parquet` | `clip_id, split, genre, p_<genre>…` of validation and test, chosen epoch |
@@ -45,12 +46,8 @@ from typing import TYPE_CHECKING, Any
 from genrecore.config.run import Part, RunConfig, signature, system_signature
 from genrecore.store.about import About, read_about
 from genrecore.store.clocks import boot_id
-from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, stamps_of, with_note
-from genrecore.store.files import (
-    Unreadable,
-    open_regular,
-    read_bytes,
-)
+from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, STEPS, stamps_of, with_note
+from genrecore.store.files import Unreadable, open_regular, read_bytes
 from genrecore.store.locks import LOCK, lock_state
 from genrecore.store.processes import ENDED, is_same_process, living_processes
 from genrecore.store.records import (
@@ -71,7 +68,7 @@ from genrecore.store.status import (
 )
 from genrecore.store.summaries import Summary
 from genrecore.store.tables import read_table
-from genrecore.words import plural
+from genrecore.words import plural, thousands
 
 if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs none
     import numpy as np
@@ -422,6 +419,28 @@ class Run:
             reason = f"expected numbers of {plural(n_genres, 'genre')}, found {int(flat.max())}"
             raise with_note(Unreadable(path, "", reason))
         return flat.reshape(n_epochs, max(n_valid, 1))
+
+    @cached_property
+    def step_losses(self) -> np.ndarray:
+        """Training loss of each step (mini-batch) of the finished epochs, (steps,) float32; empty
+        where it was not kept."""
+        import numpy as np
+
+        path = self.folder / STEPS
+        try:
+            content = read_bytes(path)
+            if len(content) % 4:
+                reason = f"it has {thousands(len(content))} bytes; expected four for each step"
+                raise Unreadable(path, "", reason)
+            losses = np.frombuffer(content, dtype="<f4")
+            if len(odd := np.flatnonzero(~np.isfinite(losses))):
+                reason = f"expected a finite loss, found {losses[odd[0]]}"
+                raise Unreadable(path, f"step {thousands(int(odd[0]) + 1)}", reason)
+        except FileNotFoundError:
+            return np.zeros(0, np.float32)
+        except Unreadable as error:
+            raise with_note(error) from None
+        return losses
 
     @cached_property
     def warnings(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ from genrecore.store.faults import (
     EPOCHS,
     HISTORY,
     STAMPED,
+    STEPS,
     TYPED,
     any_noted,
     note_fault,
@@ -70,7 +71,7 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
     raise_if_noted(folder, changes)
     run, known = Run(folder), dict(zip((*STAMPED, *TYPED), changes, strict=True))
     try:
-        for name in (ABOUT, EPOCHS, *TYPED, *_WEIGHT_FILES):
+        for name in (ABOUT, EPOCHS, STEPS, *TYPED, *_WEIGHT_FILES):
             facts = known[name] if name in known else stamps_of(folder, name)[0]
             if facts and not stat.S_ISREG(facts[-1]):
                 raise Unreadable(folder / name, "", "it is no regular file")

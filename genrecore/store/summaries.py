@@ -11,7 +11,7 @@ Whether a run changed is told by the times of its files. A process looks at all 
 first sees a run. Afterwards it looks at the folder's own time, which changes whenever a file comes,
 goes or is replaced, as all our writers do; and in turn at all files of `_AT_A_LOOK` runs, to notice
 those that others edit in place. That time is kept as well, and a quick look, as pages take it,
-trusts it from the beginning: else the first page of a server would ask for the times of 21 files of
+trusts it from the beginning: else the first page of a server would ask for the times of 22 files of
 each run. The price: in a store of more than `_AT_A_LOOK` runs, a file that was edited in place
 while no server ran is noticed only when the run's turn comes, or by any look that is not quick.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 import threading
 import time
@@ -26,6 +25,7 @@ from genrecore.config.demand import TrainingSet
 from genrecore.errors import GenrecoreError
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase
+from genrecore.training import histories
 from genrecore.training.classifier import Classifier, tensors_of
 from genrecore.training.epochs import PooledClips, prediction_tables
 from genrecore.training.examples import Examples
@@ -102,9 +102,7 @@ class Baseline:
             row |= valid.scores(clips)
             predicted = clips.argmax(1).astype(np.uint8)
         row |= {"seconds": time.perf_counter() - began, "best": True}
-        (self.progress.folder / "epochs.u8").write_bytes(predicted.tobytes())
-        with open(self.progress.folder / "history.jsonl", "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+        histories.add_epoch(self.progress.folder, row, predicted, np.zeros(0, np.float32), 0)
         self.progress.status.update(
             epoch=1,
             best_epoch=1,

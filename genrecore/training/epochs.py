@@ -80,6 +80,7 @@ class EpochTotals:
         state = state or {"loss": 0.0, "right": 0, "seen": 0, "seconds": 0.0}
         self.loss, self.right = float(state["loss"]), int(state["right"])
         self.seen, self.seconds = int(state["seen"]), float(state["seconds"])
+        self.steps: list[tuple[float, int]] = [*state.get("steps", [])]  # loss, examples
         self._collected: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._read_at = time.perf_counter()
 
@@ -90,6 +91,7 @@ class EpochTotals:
             "right": self.right,
             "seen": self.seen,
             "seconds": self.seconds,
+            "steps": self.steps,
         }
 
     def add(self, main: Tensor, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
@@ -119,6 +121,7 @@ class EpochTotals:
         for main, (_, _, _, of_step) in zip(mains, collected, strict=True):
             self.loss += main * len(of_step)  # one by one, so that a stop changes no rounding
             self.seen += len(of_step)
+            self.steps.append((main, len(of_step)))
         return None
 
     def means(self, team: Team) -> dict[str, float]:
@@ -130,3 +133,9 @@ class EpochTotals:
             "train_accuracy": right / max(seen, 1),
             "samples_per_s": seen / max(self.seconds, 1e-9),
         }
+
+    def step_losses(self, team: Team) -> np.ndarray:
+        """The loss of each step over all processes, (steps,) float32."""
+        steps = torch.tensor(self.steps, dtype=torch.float64).reshape(-1, 2)
+        sums = team.total(torch.stack([steps[:, 0] * steps[:, 1], steps[:, 1]]))
+        return (sums[0] / sums[1]).numpy().astype("<f4")

@@ -26,7 +26,7 @@ from genrecore.store.processes import identity
 from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop, stop_asked
-from genrecore.training import baselines, embedding
+from genrecore.training import baselines, embedding, histories
 from genrecore.training.baselines import Baseline
 from genrecore.training.check import check, leak_refusal
 from genrecore.training.checkpoint import read_checkpoint
@@ -111,7 +111,7 @@ def _work(run: Run, progress: RunProgress, team: Team) -> None:
     status.update(skipped=prepared.skipped, notes=prepared.notes)
     trainer = _trainer(classifier, examples, hardware, progress, team)
     if checkpoint is None:  # traces of a try that ended before its first checkpoint
-        for name in ("history.jsonl", "epochs.u8"):
+        for name in histories.FILES:
             (run.folder / name).unlink(missing_ok=True)
     elif isinstance(trainer, Trainer):
         trainer.load_state_dict(checkpoint)

@@ -7,9 +7,7 @@ for bit, what an uninterrupted one gives.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,8 +20,7 @@ from torch import Tensor, nn
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.store.progress import Ended, Phase, Stopped
-from genrecore.store.records import check_history
-from genrecore.training import memory
+from genrecore.training import histories, memory
 from genrecore.training.batches import Batches
 from genrecore.training.checkpoint import Checkpoints, check_checkpoint
 from genrecore.training.classifier import Classifier, Features
@@ -203,6 +200,7 @@ class Trainer:
         """Validates, notes whether the epoch is the best so far, and adds it to the histories."""
         began = time.perf_counter()
         row: dict[str, Any] = {"epoch": self.epoch + 1, **self.totals.means(self.team)}
+        losses = self.totals.step_losses(self.team)
         row["lr"] = self.optimiser.param_groups[0]["lr"]
         predicted = np.zeros(0, np.uint8)
         if len(self.valid):
@@ -218,10 +216,7 @@ class Trainer:
         if not self.team.leads:
             return
         self.checkpoints.write_best(self.classifier, self.best_weights)
-        with open(self.progress.folder / "epochs.u8", "ab") as stream:
-            stream.write(predicted.tobytes())
-        with open(self.progress.folder / "history.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+        histories.add_epoch(self.progress.folder, row, predicted, losses, self.n_steps)
         facts = {"best_epoch": self.best["epoch"], "samples_per_s": row["samples_per_s"]}
         if len(self.valid):
             facts["best_valid_accuracy"] = self.best.get("accuracy")
@@ -335,6 +330,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "n_steps": self.n_steps,
             "sums": self.totals.state(),
             "epoch_generator": self.epoch_generator,
             "generator": self.generator.get_state(),
@@ -373,18 +369,11 @@ class Trainer:
         if state["device_generator"] is not None and self.hardware.device.startswith("cuda"):
             torch.cuda.set_rng_state(state["device_generator"], self.hardware.device)
         if self.team.leads:
-            self._cut_histories()
+            # Processes that share batches may have another number of steps.
+            n_steps = self.n_steps if state.get("n_steps") == self.n_steps else None
+            histories.cut(self.progress.folder, self.epoch, self.valid_clips.n, n_steps)
             self.checkpoints.best_is_new(bool(self.best) and not self.last_counts)
             self.checkpoints.write_best(self.classifier, self.best_weights, now=True)
-
-    def _cut_histories(self) -> None:
-        """Drops epochs that were finished after the checkpoint: they come again."""
-        history, predicted = (self.progress.folder / n for n in ("history.jsonl", "epochs.u8"))
-        if history.exists():
-            lines = check_history(history)[: self.epoch]
-            os.truncate(history, sum(len(line) + 1 for line in lines))
-        if predicted.exists():
-            os.truncate(predicted, self.epoch * self.valid_clips.n)
 
     def _too_large(self) -> GenrecoreError:
         """What to say when memory did not hold a batch: the size that would have fitted."""

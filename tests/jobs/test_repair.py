@@ -139,6 +139,16 @@ def test_a_name_that_cannot_be_shown_becomes_one_that_can(copy: Callable[..., Ru
     assert Run(run.folder.with_name("a_[2J_")).state == "done"
 
 
+def test_the_losses_before_a_bad_one_stay(copy: Callable[..., Run]) -> None:
+    run = copy()
+    path, good = run.folder / "steps.f32", np.array([2.5, 1.5], "<f4").tobytes()
+    for bad in (b"\0\0\x80", np.array([np.nan, 1.0], "<f4").tobytes()):
+        path.write_bytes(good + bad)
+        assert "steps.f32 keeps the losses of 2 steps." in actions.repair(run)
+        assert path.read_bytes() == good
+    assert fault(run.folder) is None
+
+
 def test_a_huge_file_is_moved_and_not_copied(copy: Callable[..., Run]) -> None:
     run = copy()
     for name in ("history.jsonl", "status.json", "epochs.u8"):

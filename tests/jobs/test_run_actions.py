@@ -54,10 +54,11 @@ def carried_out(run: Run, stop_at: tuple[str, int] | None = None, **wishes: obje
 
 
 def alike(a: Run, b: Run) -> None:
-    """Both runs learned the same: history, every epoch's predictions, weights."""
+    """Both runs learned the same: history, every epoch's predictions, steps' losses, weights."""
     history_a, history_b = (run.history.drop(columns=MEASURED, errors="ignore") for run in (a, b))
     assert history_a.to_dict("records") == history_b.to_dict("records")
-    assert (a.folder / "epochs.u8").read_bytes() == (b.folder / "epochs.u8").read_bytes()
+    for name in ("epochs.u8", "steps.f32"):
+        assert (a.folder / name).read_bytes() == (b.folder / name).read_bytes()
     for name in ("weights.safetensors", "last.safetensors"):
         weights, expected = (load_file(run.folder / name) for run in (a, b))
         assert weights.keys() == expected.keys()

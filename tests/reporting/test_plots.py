@@ -250,6 +250,24 @@ def test_a_part_of_the_epochs_is_shown_at_its_own_height_on_either_scale() -> No
     assert low < 0.0 < 1.0 < high < 1.2
 
 
+def test_the_loss_by_step_is_drawn_step_by_step_or_by_means_and_says_so() -> None:
+    styles = plots.run_styles(["a", "b"])
+    few = plots.losses_by_step({"a": np.array([3.0, 1.0, 2.0])}, styles, first_step=11)
+    (line,) = few.figure.data
+    assert (list(line.x), list(line.y)) == ([11, 12, 13], [3.0, 1.0, 2.0])
+    assert few.figure.layout.xaxis.title.text == "Step"
+    losses = {"a": np.arange(5000.0), "b": np.array([4.0, 2.0, 3.0, 1.0])}
+    many = plots.losses_by_step(losses, styles)
+    first, second = many.figure.data
+    assert len(first.x) == 1667  # ceil(5,000 / 3); the last point is of two steps
+    assert (first.x[0], first.y[0], first.x[-1], first.y[-1]) == (3, 1.0, 5000, 4998.5)
+    assert (list(second.x), list(second.y)) == ([3, 4], [3.0, 1.0])
+    assert many.figure.layout.xaxis.title.text == "Step, means of 3 steps"
+    assert "means of 3 steps. a: from 1 to 5e+03; b: from 3 to 1." in many.alt
+    assert list(many.table.columns) == ["Step", "a", "b"]
+    assert "No step yet" in plots.losses_by_step({"a": np.zeros(0)}, styles).alt
+
+
 @pytest.mark.parametrize(("n", "step"), [(12, 1), (13, 2), (60, 5), (300, 50), (5000, 500)])
 def test_epochs_are_named_in_round_steps(n: int, step: int) -> None:
     chart = plots.learning_curves(epochs_of_one_run(n), "accuracy", plots.run_styles(["a"]))

@@ -127,6 +127,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
             "alerts.json": {},
         }.items():
             write_json(bad / name, values)
+        (bad / "steps.f32").write_bytes(np.linspace(2, 1, 8, dtype="<f4").tobytes())
         base_config = with_values(RunConfig(), TINY)
         plan = plans.start(draft(base_config, [{"seed": [0, 1]}]))
         search = searching.create(
@@ -373,7 +374,7 @@ def check_command(here: Ground, text: str) -> None:
 def check_page(here: Ground, name: str) -> None:
     names = here.names
     query = {
-        "runs": {"run": names["BAD"]},
+        "runs": {"run": names["BAD"], "over": "step"},
         "compare": {"runs": ",".join([names["GOOD"], names["BAD"], names["STOPPED"]])},
         "errors": {"run": names["GOOD"]},
         "plans": {"plan": names["SEARCH"]},

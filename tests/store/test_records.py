@@ -144,6 +144,30 @@ def test_predicted_genres_that_do_not_exist_are_unreadable(two: tuple[Run, Run])
     assert [run.run_id for run in all_runs()] == [good.run_id]
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\0" * 6, r"steps\.f32: it has 6 bytes; expected four for each step"),
+        (
+            np.array([1, 2, np.nan], "<f4").tobytes(),
+            r"at step 3: expected a finite loss, found nan",
+        ),
+        (np.array([1, np.inf], "<f4").tobytes(), r"at step 2: expected a finite loss, found inf"),
+    ],
+)
+def test_losses_of_steps_that_are_none_are_unreadable(
+    two: tuple[Run, Run], content: bytes, reason: str
+) -> None:
+    bad, good = two
+    assert bad.step_losses.size == 0  # an earlier version kept none
+    (good.folder / "steps.f32").write_bytes(np.array([1.5, -0.25], "<f4").tobytes())
+    assert Run(good.folder).step_losses.tolist() == [1.5, -0.25]
+    (bad.folder / "steps.f32").write_bytes(content)
+    with pytest.raises(Unreadable, match=reason):
+        _ = Run(bad.folder).step_losses
+    assert [run.run_id for run in all_runs()] == [good.run_id]
+
+
 @pytest.mark.parametrize("name", ["scores.json", "calibration.json", "cost.json", "alerts.json"])
 @pytest.mark.parametrize("text", ['{"key": ', "[]", '{"key": [3], "scores": {"accuracy": "x"}}'])
 def test_a_damaged_cache_is_computed_again(name: str, text: str, two: tuple[Run, Run]) -> None:
@@ -223,9 +247,15 @@ def test_segments_of_other_genres_are_unreadable(two: tuple[Run, Run]) -> None:
     assert [error.name for error in unreadable_runs()] == [bad.run_id]
 
 
-def test_predictions_of_the_epochs_have_an_end(two: tuple[Run, Run]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kept_as"), [("epochs.u8", "epoch_predictions"), ("steps.f32", "step_losses")]
+)
+def test_what_is_kept_of_the_epochs_has_an_end(
+    two: tuple[Run, Run], name: str, kept_as: str
+) -> None:
     bad, _ = two
-    os.truncate(bad.folder / "epochs.u8", 2**40)
-    with pytest.raises(Unreadable, match=r"epochs\.u8: it has 1,099,511,627,776 bytes"):
-        _ = Run(bad.folder).epoch_predictions
+    (bad.folder / name).touch()
+    os.truncate(bad.folder / name, 2**40)
+    with pytest.raises(Unreadable, match=rf"{name}: it has 1,099,511,627,776 bytes"):
+        getattr(Run(bad.folder), kept_as)
     assert [error.name for error in unreadable_runs()] == [bad.run_id]  # pages leave it out

@@ -300,9 +300,9 @@ def test_every_file_of_a_finished_run_is_there(store: Path, tiny: Tiny) -> None:
     assert run.state == "done", run.reason
     names = {path.name for path in run.folder.iterdir()}
     assert names >= {
-        "config.json", "queue.json", "status.json", "history.jsonl", "epochs.u8", "clips.parquet",
-        "predictions.parquet", "segments.parquet", "weights.safetensors", "last.safetensors",
-        "resume.pt", "environment.json", "lock",
+        "config.json", "queue.json", "status.json", "history.jsonl", "epochs.u8", "steps.f32",
+        "clips.parquet", "predictions.parquet", "segments.parquet", "weights.safetensors",
+        "last.safetensors", "resume.pt", "environment.json", "lock",
     }  # fmt: skip
     assert not {name for name in names if name.startswith(".")}
 

@@ -46,6 +46,9 @@ def agree(single: Run, several: Run) -> None:
     np.testing.assert_allclose(
         together[columns], together[[f"{name}_2" for name in columns]], atol=1e-3
     )
+    assert len(single.step_losses) == len(several.step_losses) == 6 * len(single.history)
+    # As the history's: the same steps of weights that differ that little.
+    np.testing.assert_allclose(single.step_losses, several.step_losses, rtol=1e-3)
     for name in ("train_loss", "valid_loss", "lr"):
         np.testing.assert_allclose(single.history[name], several.history[name], rtol=1e-3)
 

@@ -85,6 +85,12 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
         whole.history.drop(columns=MEASURED), Run(run.folder).history.drop(columns=MEASURED)
     )
     assert np.array_equal(whole.epoch_predictions, Run(run.folder).epoch_predictions)
+    losses = whole.step_losses
+    assert np.array_equal(losses, Run(run.folder).step_losses)
+    n_segments = np.array([7] * 7 + [5])  # of each step
+    of_epochs = losses.reshape(2, 8).astype(float) @ n_segments / 54
+    # Both are float64 means of the same float32 losses, added up in another order.
+    np.testing.assert_allclose(whole.history["train_loss"], of_epochs, rtol=1e-12)
 
 
 @pytest.mark.parametrize("colours", ["none", "gray_r"])

@@ -181,6 +181,22 @@ def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template:
     assert app.slider(key="choice_epochs_4").max == 4
 
 
+def test_the_loss_is_shown_by_step_where_the_run_has_it(make, template: Run) -> None:
+    run = make("done")
+    n_steps = len(template.step_losses) // 4
+    app = open_page("runs", run=run.run_id)
+    assert not any("Loss by step" in drawn.proto.spec for drawn in app.get("plotly_chart"))
+    app = again(app, over="step", epochs="3-4")
+    specs = [json.loads(drawn.proto.spec) for drawn in app.get("plotly_chart")]
+    (shown,) = [spec for spec in specs if "Loss by step" in spec["layout"]["title"]["text"]]
+    assert shown["data"][0]["y"] == pytest.approx(template.step_losses[2 * n_steps :].tolist())
+    assert shown["data"][0]["x"] == list(range(2 * n_steps + 1, 4 * n_steps + 1))
+    (run.folder / "steps.f32").unlink()  # as earlier versions leave it
+    app = open_page("runs", run=run.run_id, over="step")
+    assert not any("Loss by step" in drawn.proto.spec for drawn in app.get("plotly_chart"))
+    assert place(app, "Line chart of loss")
+
+
 def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
     clips = template.clips
     assert clips is not None

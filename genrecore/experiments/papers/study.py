@@ -262,8 +262,9 @@ class PrintedFigure(_Record):
     section: str
     caption: str
     draws: Literal[
-        "", "curves", "genres", "systems", "balance", "sound", "augmentations", "layers", "rates"
-    ] = ""
+        "", "curves", "steps", "genres", "systems", "balance", "sound", "augmentations", "layers",
+        "rates",
+    ] = ""  # fmt: skip
     genre: str = "blues"
     systems: tuple[str, ...] = ()
     measure: Literal["loss", "accuracy", "both"] = "accuracy"

@@ -14,6 +14,7 @@ from genrecore.reporting.plots.bars import (
 from genrecore.reporting.plots.chart import Chart
 from genrecore.reporting.plots.curves import (
     learning_curves,
+    losses_by_step,
     over_epochs,
     overlaid_curves,
     study_curves,
@@ -56,6 +57,7 @@ __all__ = [
     "genre_colours",
     "leaderboard",
     "learning_curves",
+    "losses_by_step",
     "mel_spectrogram",
     "over_epochs",
     "overlaid_curves",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -30,6 +31,9 @@ MEASURES = {
 
 OVER = {"epoch": "Epoch", "step": "Steps", "seconds": "Minutes of training"}
 """Titles of the horizontal axes."""
+
+MOST_STEPS = 2000
+"""Points of a line of `losses_by_step`."""
 
 _SPLITS = {"train": "training", "valid": "validation"}
 
@@ -415,3 +419,62 @@ def study_curves(table: pd.DataFrame, measure: str, title: str, of: Sequence[str
     wide = _by_epoch(table, measure, several=True)
     alt = f"{title}: {name.lower()} over the epochs. {'; '.join(changes) or 'no epoch yet'}."
     return Chart(figure, alt, wide, _shares(wide, measure))
+
+
+def losses_by_step(
+    losses: Mapping[str, np.ndarray],
+    styles: Mapping[str, RunStyle],
+    title: str = "Loss by step",
+    first_step: int = 1,
+    smoothing: float = 0.0,
+    logarithmic: bool = False,
+) -> Chart:
+    """The training loss of every step (mini-batch). Of more than `MOST_STEPS` steps, successive
+    ones become their mean; the horizontal axis says how many.
+
+    Args:
+        losses: Of each run by its title, (steps,), in nats.
+        styles: Of each run by its title.
+        title: Heading of the chart.
+        first_step: The number of the first of these steps.
+        smoothing: As of `learning_curves`.
+        logarithmic: Whether the loss is drawn on a logarithmic scale.
+    """
+    traces: list[dict[str, Any]] = []
+    n_together = max([1, *(-(-len(values) // MOST_STEPS) for values in losses.values())])
+    columns = {run: _means(values, n_together, first_step) for run, values in losses.items()}
+    for run, points in columns.items():
+        x, colour = points.index.tolist(), styles[run].colour
+        if smoothing:
+            faint = {"width": 1, "color": colour}
+            traces.append(
+                _line(x, points, f"{run}, as measured", faint)
+                | {"opacity": 0.3, "showlegend": False, "hoverinfo": "skip"}
+            )
+        traces.append(
+            _line(x, smoothed(points, smoothing), run, {"width": 1.3, "color": colour})
+            | {"hovertemplate": f"{label(run)}<br>step %{{x}}: %{{y:.3f}}<extra></extra>"}
+        )
+    said = f", means of {n_together} steps" if n_together > 1 else ""
+    along = {"title": _small(f"Step{said}"), "showgrid": False, "tickformat": ",d"}
+    upward = _measure_axis("loss")
+    upward |= {"type": "log", "dtick": "D2"} if logarithmic else {"rangemode": "tozero"}
+    several = len(columns) > 1
+    figure = draw(traces, label(title), 330, along, upward, hovermode="closest", showlegend=several)
+    if several:
+        with_legend(figure, len(columns), 330)
+    changes = "; ".join(
+        f"{run}: from {points.iloc[0]:.3g} to {points.iloc[-1]:.3g}"
+        for run, points in columns.items()
+        if len(points)
+    )
+    alt = f"{title}: training loss over the steps{said}. {changes or 'No step yet'}."
+    return Chart(figure, alt, pd.DataFrame(columns).rename_axis(index="Step").reset_index())
+
+
+def _means(values: np.ndarray, n_together: int, first_step: int) -> pd.Series:
+    """Means of so many successive values, by the number of their last step."""
+    starts = np.arange(0, len(values), n_together)
+    ends = np.minimum(starts + n_together, len(values))
+    sums = np.add.reduceat(values.astype(float), starts) if len(values) else np.zeros(0)
+    return pd.Series(sums / (ends - starts), index=ends + first_step - 1)

@@ -192,6 +192,24 @@ def _draw_curves(drawing: _Drawing) -> None:
             chart(curves, f"curves_{system}_{measure}")
 
 
+def _draw_steps(drawing: _Drawing) -> None:
+    """The training loss by step; by epoch where no run has kept that."""
+    titles = {name: drawing.title(name) for name in drawing.runs}
+    losses = {titles[name]: run.step_losses for name, run in drawing.runs.items()}
+    losses = {title: values for title, values in losses.items() if len(values)}
+    without = words.listed([title for title in titles.values() if title not in losses])
+    if without:
+        st.caption(
+            f"Trained by an earlier version, which kept the loss by epoch only: {plain(without)}."
+        )
+    if not losses:
+        _draw_curves(drawing)
+        return
+    styles = run_styles(list(drawing.figure.systems))
+    of_titles = {titles[name]: styles[name] for name in titles}
+    chart(plots.losses_by_step(losses, of_titles, "Loss in training by step"), "steps")
+
+
 def _draw_genres(drawing: _Drawing) -> None:
     tables = []
     for name, run in list(drawing.runs.items())[:_MOST_SYSTEMS]:
@@ -305,6 +323,7 @@ def _excerpt(music: _Music) -> SoundExcerpt | None:
 
 _DRAWERS: Mapping[str, Callable[[_Drawing], None]] = {
     "curves": _draw_curves,
+    "steps": _draw_steps,
     "genres": _draw_genres,
     "systems": _draw_systems,
 }

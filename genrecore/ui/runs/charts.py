@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,26 @@ import streamlit as st
 
 from genrecore.data.clips import genres_of
 from genrecore.evaluation import metrics
-from genrecore.evaluation.curves import read_curves
+from genrecore.evaluation.curves import read_curves, steps_an_epoch
 from genrecore.evaluation.scores import with_artists
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
+from genrecore.store.faults import STEPS
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
-from genrecore.ui.parts.choices import bound, choose, choose_flag, choose_number, chosen
+from genrecore.ui.parts.choices import (
+    bound,
+    choose,
+    choose_flag,
+    choose_number,
+    choose_one,
+    chosen,
+)
 from genrecore.ui.parts.frame import chart, in_ink, ink, pair, sentences
 from genrecore.words import percent, thousands
 
+_LOSS_OVER = {"epoch": "Epochs", "step": "Steps"}
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
 
 
@@ -34,7 +44,7 @@ def run_curves(run: Run) -> None:
     n = int(history["epoch"].max())
     best = int(run.status.get("best_epoch") or 0)
     is_classical = "lr" not in history
-    smoothing, logarithmic, epochs = 0.0, False, None
+    smoothing, logarithmic, by_step, epochs = 0.0, False, False, None
     if not is_classical:
         with st.container(
             horizontal=True, vertical_alignment="center", gap="medium", key="run_scale"
@@ -50,6 +60,8 @@ def run_curves(run: Run) -> None:
                     "points before it. The measured values stay visible, faintly.",
                 )
             logarithmic = choose_flag("Logarithmic loss", "log_loss")
+            if (run.folder / STEPS).exists():
+                by_step = choose_one("Loss over", _LOSS_OVER, "over", radio=True) == "step"
             epochs = _zoom(n) if n >= _LEAST_ZOOM else None
 
     def zoom(low: float, high: float) -> None:
@@ -59,6 +71,11 @@ def run_curves(run: Run) -> None:
 
     for column, measure in zip(pair("curves"), ("accuracy", "loss"), strict=True):
         with column:
+            if by_step and measure == "loss":
+                steps = _steps_of(run, epochs)
+                shown = _step_chart(run, ink(), smoothing, logarithmic, steps)
+                chart(shown, f"steps_{run.run_id}", is_live=True)
+                continue
             log = logarithmic and measure == "loss"
             chart(
                 _curve(run, measure, best, ink(), smoothing, log, epochs),
@@ -75,7 +92,7 @@ def run_curves(run: Run) -> None:
     st.caption(
         "Lines with markers are validation, dotted lines training; a ring marks the best epoch. "
         "Training is measured on augmented segments while they are learned, validation on whole "
-        "clips."
+        "clips." + (" The loss by step is that of training." if by_step else "")
     )
     figure = over_epochs(run, {"lr": "Learning rate"}, "Learning rate", "Step size", ink(), epochs)
     chart(figure, f"lr_{run.run_id}", is_live=True)
@@ -134,6 +151,33 @@ def _curve(
     curve.figure.layout.dragmode = "select"
     curve.figure.layout.selectdirection = "h"
     return in_ink(curve, colour)
+
+
+def _steps_of(run: Run, epochs: tuple[int, int] | None) -> tuple[int, int] | None:
+    """How many steps come before these epochs and before their end; None for all of them."""
+    n_steps = steps_an_epoch(run)
+    if epochs is None or isnan(n_steps):
+        return None
+    return int((epochs[0] - 1) * n_steps), int(epochs[1] * n_steps)
+
+
+@cached_by_files(in_runs("steps.f32"), max_entries=32, shared=True)
+def _step_chart(
+    run: Run,
+    colour: str,
+    smoothing: float,
+    logarithmic: bool,
+    steps: tuple[int, int] | None,
+) -> Chart:
+    start, end = steps or (0, None)
+    figure = plots.losses_by_step(
+        {run.title: run.step_losses[start:end]},
+        {run.title: readers.styles()[run.run_id]},
+        first_step=start + 1,
+        smoothing=smoothing,
+        logarithmic=logarithmic,
+    )
+    return in_ink(figure, colour)
 
 
 @cached_by_files(in_runs("history.jsonl"), max_entries=32, shared=True)
