@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,26 @@ def test_figures_are_redrawn_and_say_what_is_missing(rehearsal_store: Path) -> N
     panels = [drawn.proto.spec for drawn in app.get("plotly_chart")]  # of the network that was run
     assert ["ResNet-18: loss in training" in spec for spec in panels] == [True, False]
     assert ["ResNet-18: accuracy in training" in spec for spec in panels] == [False, True]
+
+
+def test_qins_cost_goes_by_step_and_by_epoch_where_a_run_kept_no_more(
+    rehearsed: Path, store: Path
+) -> None:
+    (run,) = [run for run in runs.all_runs(rehearsed) if run.config.model.name == "lstm"]
+    shutil.copytree(rehearsed, store, dirs_exist_ok=True)
+    app = open_page("papers", study="qin", view="figures", figure="Figure 7")
+    (drawn,) = app.get("plotly_chart")
+    (line,) = json.loads(drawn.proto.spec)["data"]
+    n_steps = int(run.status["total"])
+    assert line["x"] == list(range(1, n_steps + 1))
+    assert line["y"] == pytest.approx(run.step_losses.tolist())
+    assert "Not run yet: LSTM, 128 units, rate 8e-5" in words(app)
+    (store / run.run_id / "steps.f32").unlink()
+    app = again(app)
+    (drawn,) = app.get("plotly_chart")
+    (line,) = json.loads(drawn.proto.spec)["data"]
+    assert line["y"] == run.history["train_loss"].tolist()
+    assert "which kept the loss by epoch only: LSTM, 64 units, rate 8e-5" in words(app)
 
 
 def test_figures_without_results_need_no_run(store: Path, tmp_path: Path) -> None:
