@@ -124,8 +124,8 @@ def show_similar_clips(classified: ClassifiedClip) -> None:
     columns = ["clip_id", "genre", "distance", *(["how"] if rows["how"].any() else [])]
     show_table(rows[columns], special={"how": "Copy of this recording"})
     st.caption(
-        "Cosine distance of embeddings: 0 is the same direction in the network's last layer, 1 is "
-        "unrelated, 2 opposite."
+        "Cosine distance of embeddings about their mean: 0 is the same direction, 1 is unrelated, "
+        "2 opposite."
     )
 
 

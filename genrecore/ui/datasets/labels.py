@@ -18,7 +18,7 @@ from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 _COLUMNS: dict[str, Column | str] = {
     "genre": "Labelled",
-    "suggested": "A probe says",
+    "suggested": "Suggested",
     "suggested_proba": Column("Probability", "share"),
     "suspect": Column("Doubtful", "flag", "Counted as wrong by confident learning."),
 }
