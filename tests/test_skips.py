@@ -24,10 +24,16 @@ MAY_SKIP = {
 NEED_ENCODERS = {
     "conftest.py",
     "features/test_encoder.py",
+    "inference/test_label_doubts.py",
+    "inference/test_passed_on_encoders.py",
+    "inference/test_similar.py",
     "inference/test_tagging.py",
     "models/test_musicnn.py",
     "training/test_probes.py",
     "ui/test_browser_first_minute.py",
+    "ui/test_page_audits.py",
+    "ui/test_page_classify.py",
+    "ui/test_page_errors.py",
     "ui/test_page_train.py",
 }
 
