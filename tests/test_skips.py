@@ -29,7 +29,7 @@ NEED_ENCODERS = {
     "inference/test_similar.py",
     "inference/test_tagging.py",
     "models/test_musicnn.py",
-    "training/test_probes.py",
+    "training/test_linear_probes.py",
     "ui/test_browser_first_minute.py",
     "ui/test_page_audits.py",
     "ui/test_page_classify.py",

@@ -120,9 +120,10 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
 
 @pytest.mark.xdist_group("page_datasets")
 def test_doubtful_labels_are_ranked_with_a_player(musicnn: None) -> None:
-    demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
+    other = OPTIONS | {"seed": 5}  # whose doubts no other test finds on its page
+    demo = [f"--set={key}={value}" for key, value in other.items()]
     document = json.loads(command("datasets", "audit", "demo", *demo, "--labels", "--json"))
-    app = open_page("datasets", view="audit", **DEMO)
+    app = open_page("datasets", view="audit", **(DEMO | {"demo.seed": "5"}))
     assert "linear probes on embeddings of musicnn" in words(app)
     (ranked,) = [table.value for table in app.dataframe if "suggested" in table.value]
     assert ranked["clip_id"].tolist() == [clip["clip_id"] for clip in document["clips"]]
