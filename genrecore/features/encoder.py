@@ -90,8 +90,9 @@ class _Embeddings(nn.Module):
         counts = 1 + (ends - self.card.patch_samples).clamp(min=0) // self.hop_samples
         return embeddings, counts.clamp(max=self.n_steps)
 
-    def _axes(self, names: tuple[str, ...], columns: str) -> tuple[Axes, ...]:
-        ticks = {str(k): float(k) for k in range(0, len(names), max(1, len(names) // 5))}
+    def _axes(self, n_numbers: int, columns: str) -> tuple[Axes, ...]:
+        names = tuple(f"number {k + 1}" for k in range(n_numbers))
+        ticks = {str(k): float(k) for k in range(0, n_numbers, max(1, n_numbers // 5))}
         rows = Rows("Number", names, ticks, "numbers")
         duration_s = self.n_samples / self.sample_rate_hz
         return (Axes("Embeddings", "", rows, columns, duration_s, is_level=False),)
@@ -122,7 +123,7 @@ class EncoderVector(_Embeddings):
 
     def axes(self) -> tuple[Axes, ...]:
         """Numbers of the embedding."""
-        return self._axes(tuple(f"number {k + 1}" for k in range(self.output_shape[0])), "steps")
+        return self._axes(self.output_shape[0], "steps")
 
     def forward(self, waves: Tensor) -> Tensor:
         values, counts = self.steps(waves)
@@ -159,7 +160,7 @@ class EncoderSequence(_Embeddings):
 
     def axes(self) -> tuple[Axes, ...]:
         """Numbers of the embedding over the patches."""
-        return self._axes(tuple(f"number {k + 1}" for k in range(self.width)), "patches")
+        return self._axes(self.width, "patches")
 
     def forward(self, waves: Tensor) -> Tensor:
         values, counts = self.steps(waves)

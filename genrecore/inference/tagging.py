@@ -133,7 +133,7 @@ def tag(
 def _pieces(blocks: Iterator[np.ndarray], card: EncoderCard, hop: int) -> Iterator[np.ndarray]:
     """Waves of whole patches each, a minute or so, so that hours need no more memory. What is left
     at the end is less than a patch; a recording shorter than one is repeated until it fills it."""
-    waiting, n_pieces, size = np.zeros(0, np.float32), 0, max(1, _PATCHES_AT_ONCE) * hop
+    waiting, n_pieces, size = np.zeros(0, np.float32), 0, _PATCHES_AT_ONCE * hop
     for block in blocks:
         waiting = np.concatenate([waiting, block])
         while len(waiting) >= size + card.patch_samples:
