@@ -28,7 +28,7 @@ from genrecore.store.status import STATUS, ask_to_stop
 ROOT = Path(__file__).resolve().parent.parent
 # Tests borrow from one another across folders.
 sys.path += [str(folder) for folder in (ROOT / "tests").iterdir() if folder.is_dir()]
-pytest_plugins = ["browsing"]  # the fixtures of browser tests
+pytest_plugins = ["browsing", "slurm_cluster"]  # the fixtures of browser tests and of clusters
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,10 +1,15 @@
-"""Tests are skipped for known reasons only; without a network, those of fetched encoders alone."""
+"""Tests are skipped for known reasons only; without a network, those of fetched encoders alone, and
+without Slurm those that need a cluster."""
 
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.xdist_group("source")  # one worker reads it
 TESTS = Path(__file__).parent
 SKIP = {"skip", "skipif", "importorskip"}
 MAY_SKIP = {
@@ -17,6 +22,7 @@ MAY_SKIP = {
     "experiments/test_papers.py",  # no studies' texts
     "features/test_presets.py",  # no model takes a preset's kind
     "inference/test_onnx.py",  # no network of descriptors alone
+    "jobs/slurm_cluster.py",  # no Slurm, munge or sshd
     "reporting/test_trackers.py",  # no MLflow
     "training/test_training.py",  # no CUDA
     "ui/test_nginx.py",  # no nginx
@@ -36,6 +42,9 @@ NEED_ENCODERS = {
     "ui/test_page_errors.py",
     "ui/test_page_train.py",
 }
+NEED_SLURM = {
+    "jobs/test_slurm_cluster.py",
+}
 
 
 def calls(tree: ast.Module) -> set[str]:
@@ -54,6 +63,7 @@ def names(tree: ast.Module) -> set[str]:
     return arguments | texts
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     return {
         path.relative_to(TESTS).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
@@ -70,3 +80,13 @@ def test_without_a_network_only_the_tests_of_encoders_are_skipped() -> None:
     fixtures = {"musicnn", "fetched_encoders"}
     found = {name for name, tree in modules().items() if names(tree) & fixtures}
     assert {name for name in found if name != "features/test_presets.py"} == NEED_ENCODERS
+
+
+def test_without_slurm_only_the_tests_of_clusters_are_skipped() -> None:
+    fixtures = {"slurm", "slurm_cluster", "idle_cluster", "login_node"}
+    arguments = {
+        name: {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        for name, tree in modules().items()
+    }
+    found = {name for name, taken in arguments.items() if taken & fixtures}
+    assert found - {"jobs/slurm_cluster.py"} == NEED_SLURM
