@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +23,7 @@ from genrecore.errors import GenrecoreError, describe
 from genrecore.store.files import (
     cache_dir,
     digest,
+    in_a_sentence,
     open_named,
     parsed_json,
     read_bytes,
@@ -110,6 +112,25 @@ def unpack(archive: Path, report: Report = silent) -> Path:
             ) from None
 
     return make_once(final, make, report)
+
+
+@contextlib.contextmanager
+def folder_of(files: Iterable[tuple[str, IO[bytes]]], name: str) -> Iterator[Path]:
+    """A folder of this name that holds files (name, content), until the end of the block.
+
+    Raises:
+        GenrecoreError: They cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        with in_a_sentence("The files cannot be stored"):
+            _store().mkdir(parents=True, exist_ok=True)
+            outer = stack.enter_context(tempfile.TemporaryDirectory(dir=_store()))
+            folder = Path(outer, _file_name(name))
+            folder.mkdir()
+            for file_name, content in files:
+                with open(folder / _file_name(file_name), "wb") as file:
+                    shutil.copyfileobj(content, file, _BLOCK)
+        yield folder
 
 
 @dataclass(frozen=True)

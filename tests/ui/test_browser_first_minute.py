@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,19 @@ pytestmark = IN_A_SECOND_BROWSER
 __all__ = ["music"]
 
 
+def noise(folder: Path) -> Path:
+    """A song of eight seconds."""
+    song = folder / "my song.wav"
+    wave = 0.1 * np.random.default_rng(7).standard_normal(16_000 * 8)
+    soundfile.write(song, wave, 16_000)
+    return song
+
+
 def test_a_song_is_tagged_before_anything_was_trained(
     page: Page, dashboard: Dashboard, home: Path, fetched_encoders: Path, tmp_path: Path
 ) -> None:
     shutil.rmtree(home / "cache" / "encoders", ignore_errors=True)
-    song = tmp_path / "my song.wav"
-    noise = 0.1 * np.random.default_rng(7).standard_normal(16_000 * 8)
-    soundfile.write(song, noise, 16_000)
+    song = noise(tmp_path)
     page.goto(dashboard.address)
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(song))
     expect(page.get_by_text("my song.wav is here.")).to_be_visible()
@@ -41,6 +49,30 @@ def test_a_song_is_tagged_before_anything_was_trained(
     page.goto(f"{dashboard.address}/classify")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(song))
     expect(page.get_by_text("Genre tags over time")).to_be_visible()
+
+
+def test_the_tagger_is_added_from_its_file_where_there_is_no_network(
+    page: Page, dashboard: Dashboard, home: Path, fetched_encoders: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(home / "cache" / "encoders", ignore_errors=True)
+    download = ["download", "--quiet", "--no-deps", "--dest", str(tmp_path), "musicnn==0.1.0"]
+    subprocess.run([sys.executable, "-m", "pip", *download], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    page.goto(f"{dashboard.address}/classify")
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(noise(tmp_path)))
+    page.get_by_role("button", name="Add an encoder").click()
+    form = page.get_by_test_id("stForm")
+    form.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
+        str(tmp_path / "my song.wav")
+    )
+    expect(form.get_by_text("my song.wav")).to_be_visible()
+    form.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("is no encoder that can be added; expected")).to_be_visible()
+    form.get_by_role("button", name="Remove my song.wav").click()
+    form.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(wheel))
+    expect(form.get_by_role("button", name=f"Remove {wheel.name}")).to_be_visible()
+    form.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("Genre tags over time")).to_be_visible(timeout=60_000)
 
 
 def test_a_head_is_trained_from_the_form(

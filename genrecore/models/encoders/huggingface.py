@@ -264,8 +264,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 ENCODER_KINDS.register("huggingface", title="Hugging Face Hub")(
     EncoderKind(
-        expects="a folder in the form of the Hugging Face Hub, with config.json and "
-        "model.safetensors",
+        expects="a folder in the form of the Hugging Face Hub (config.json, model.safetensors)",
         files=FILES,
         takes=lambda path: (path / "config.json").is_file(),
         find=_find,

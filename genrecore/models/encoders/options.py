@@ -20,6 +20,7 @@ class EncoderOptions(Options):
         title="Encoder",
         description="Its name, as genrecore encoders list shows it",
         max_length=64,
+        json_schema_extra={"registry": "encoder"},
     )
     layer: str = Field(
         "",

@@ -19,10 +19,11 @@ from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.classify.predictions import ClassifiedClip, embedded_at
 from genrecore.ui.datasets.listening import show
-from genrecore.ui.datasets.similar import encoder_titles, nearest_by_encoder
+from genrecore.ui.datasets.similar import nearest_by_encoder
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, embedding_files, in_runs, no_files
 from genrecore.ui.parts.choices import choose_one, chosen
+from genrecore.ui.parts.encoders import encoder_titles
 from genrecore.ui.parts.frame import chart, plain, section
 from genrecore.ui.parts.tables import show_table
 from genrecore.ui.parts.tasks import ButtonKind, is_working, task_panel

@@ -10,9 +10,8 @@ from genrecore.reporting.columns import Column
 from genrecore.ui.datasets.choice import DatasetChoice, label_words
 from genrecore.ui.datasets.listening import pick, show
 from genrecore.ui.datasets.readers import Dataset, stored_doubts
-from genrecore.ui.datasets.similar import encoder_titles
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.encoders import fetch_panel
+from genrecore.ui.parts.encoders import encoder_titles, fetch_panel
 from genrecore.ui.parts.frame import command, empty, pair, plain, section
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
@@ -39,7 +38,7 @@ def show_labels(dataset: DatasetChoice, data: Dataset) -> None:
     arguments = label_words(dataset, encoder)
     if not card_of(encoder).sha256:
         empty("The encoder is not here yet.", "It is fetched once, and listens on this machine.")
-        fetch_panel(encoder)
+        fetch_panel(encoder, "encoder")
     else:
         with right:
             task_button(

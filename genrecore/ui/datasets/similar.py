@@ -10,8 +10,7 @@ from genrecore.config.command import dataset_words
 from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference.clip_embeddings import Embedder, by_encoder, kept, kept_in
 from genrecore.inference.similar import similar
-from genrecore.models.encoders import PUBLISHED
-from genrecore.models.encoders.files import card_of, installed
+from genrecore.models.encoders.files import card_of
 from genrecore.store.run import Run
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.encoders import fetch_panel
@@ -23,12 +22,6 @@ _NOT_EMBEDDED = (
     "Each goes through it once, about half a second for 30 s of sound. It goes on when you close "
     "this page.",
 )
-
-
-def encoder_titles() -> dict[str, str]:
-    """The titles of the encoders that are here, and of those that can be fetched."""
-    cards = {name: entry.thing for name, entry in PUBLISHED.items()} | installed()
-    return {name: card.title for name, card in cards.items()}
 
 
 def nearest_by_encoder(

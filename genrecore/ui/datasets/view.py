@@ -190,8 +190,8 @@ def storage() -> None:
     total = words.size(sum(entry.n_bytes for entry in entries)) if entries else "nothing yet"
     with st.expander(f"Kept on the disk: {total}", icon=":material/database:"):
         st.caption(
-            f"In {plain(cache_dir())}. What you clear is made again when it is needed; only "
-            "uploads and audits are not."
+            f"In {plain(cache_dir())}. What you clear is made again when it is needed, but "
+            "for uploads, audits and encoders."
         )
         if not entries:
             return

@@ -24,11 +24,12 @@ from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
 from genrecore.ui.datasets.listening import cut, source_of
-from genrecore.ui.datasets.similar import encoder_titles, nearest_by_encoder
+from genrecore.ui.datasets.similar import nearest_by_encoder
 from genrecore.ui.errors.lists import CLICKED, judgements, predictions
 from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.choices import choose_one, chosen
+from genrecore.ui.parts.encoders import encoder_titles
 from genrecore.ui.parts.frame import NO_BREAK, chart, plain, section, work_button
 from genrecore.ui.parts.player import Lane, SoundExcerpt
 from genrecore.ui.parts.tables import show_table

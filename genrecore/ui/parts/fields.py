@@ -111,6 +111,10 @@ def field(name: str, info: FieldInfo, default: Any) -> Any:
     common: dict[str, Any] = {"name": name, "key": f"field_{name}", "help": info.description}
     if zero:
         common["help"] = f"{(info.description or '').rstrip('.')}. Empty: {zero}."
+    if extra.get("registry") == "encoder":
+        names = [*_encoders(), default, chosen(name)]  # one that is missing is refused by the form
+        offered = [name for name in dict.fromkeys(names) if name]
+        return bound(st.selectbox, label, offered, default=default, parse=str, **common)
     is_choice = get_origin(kind) is Literal
     if not is_choice and (kind not in (bool, int, float) or (kind is not bool and default is None)):
         text = bound(
@@ -137,6 +141,14 @@ def field(name: str, info: FieldInfo, default: Any) -> Any:
         format="%d" if kind is int else "%g",
         **common,
     )
+
+
+def _encoders() -> list[str]:
+    """The names of the encoders that are here, and of those that can be fetched."""
+    from genrecore.models.encoders import PUBLISHED  # imports torch
+    from genrecore.models.encoders.files import installed
+
+    return sorted({*PUBLISHED, *installed()})
 
 
 def _parse(text: str, info: FieldInfo) -> Any:
