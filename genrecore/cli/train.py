@@ -32,6 +32,7 @@ from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions, alerts, slots
+from genrecore.jobs.slurm import inside
 from genrecore.jobs.spawn import spawn_run
 from genrecore.store.about import About, checked_about, write_about
 from genrecore.store.locks import LOCK, take_lock
@@ -155,12 +156,17 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     lifecycle = _import_lifecycle()
     # The process that started this one gave it the locks, or holds them for it.
     born_held = "GENRECORE_DEVICE" in os.environ
+    in_job = inside.is_job() and not distributed.by_torchrun()
     several = run.config.processes > 1 and not distributed.by_torchrun()
     with contextlib.ExitStack() as at_end:
         # No runner watches a run in the foreground. Called last, after its locks are released.
-        at_end.callback(lambda: alerts.post_new(Run(run.folder)))
-        at_end.callback(actions.ensure_runner, run.folder.parent)
-        if not born_held:
+        if not in_job:
+            at_end.callback(lambda: alerts.post_new(Run(run.folder)))
+            at_end.callback(actions.ensure_runner, run.folder.parent)
+        devices, locks = list[str](), list[int]()
+        if in_job:
+            devices, locks = inside.begin(run)
+        elif not born_held:
             if lock is None:
                 lock = take_lock(run.folder / LOCK)
                 if lock is None:
@@ -173,13 +179,18 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
                 at_end.callback(os.close, slot_lock)
             os.environ["GENRECORE_DEVICE"] = devices[0]
             at_end.callback(os.environ.pop, "GENRECORE_DEVICE", None)
-        report = at_end.enter_context(reporting(quiet=as_json or born_held))
+            locks = [lock, *slot_locks]
+        report = at_end.enter_context(reporting(quiet=as_json or born_held or in_job))
         if not as_json:
             out.print(f"Run {run.run_id}")
-        if several and lock is not None:
-            state = _watch_processes(run, devices, [lock, *slot_locks], report)
+        if several and devices:
+            state = _watch_processes(run, devices, locks, report)
         else:
             state = lifecycle.execute(run, report, at_end.enter_context(distributed.joined()))
+        if in_job:
+            inside.end(run, state)
+    if state == "replaced":
+        raise GenrecoreError(f"A newer process works on the run {run.run_id}; this one ends.")
     finished = Run(run.folder)
     if as_json:
         print_json(run_facts(finished))

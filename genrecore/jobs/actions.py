@@ -21,6 +21,8 @@ from genrecore.jobs import queue
 from genrecore.jobs.access import work
 from genrecore.jobs.advice import fails_again
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
+from genrecore.jobs.slurm import profiles
+from genrecore.jobs.slurm.executor import cancel
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store import own_files, settings
@@ -63,6 +65,7 @@ def submit(
     plan: str = "",
     origin: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
+    on: str = "",
 ) -> Run:
     """Queues a resolved configuration, as `create_run` does, and starts a runner for it.
 
@@ -70,14 +73,16 @@ def submit(
 
     Raises:
         UsageError: The run would fail: its split is impossible or leaks, files or genres are
-            missing (`genrecore.training.check`). Nothing is queued.
+            missing (`genrecore.training.check`), or there is no such place. Nothing is queued.
         GenrecoreError: The store cannot be written.
     """
     from genrecore.training.check import check
 
     check(config).refuse()
+    if on:
+        profiles.find(on, store or store_dir())
     origin = dict(origin or {}) | ({"plan": plan} if plan else {})
-    run = create_run(config, store, priority, origin, files)
+    run = create_run(config, store, priority, origin, files, on)
     settings.keep_dataset(run.folder.parent, config.dataset)
     ensure_runner(run.folder.parent)
     return run
@@ -102,6 +107,7 @@ def ensure_runner(store: Path | None = None) -> None:
     if not any(
         (run.status["state"] in ("queued", "starting") and os.access(run.folder, os.W_OK))
         or run.alive
+        or state in ("requeued", "unknown")
         for run, state in states
         if state not in at_rest
     ):
@@ -158,6 +164,7 @@ def stop(
         if written in FINAL:
             raise GenrecoreError(f"The run {run.run_id} has ended already: {written}.")
         if acquired and written == "queued":
+            _cancel_job(run)
             Status(run.folder).move("stopped", reason or "cancelled", finished_at=time.time())
             return f"The run {run.run_id} was waiting and is cancelled."
         if acquired:
@@ -190,6 +197,7 @@ def resume(run: Run) -> str:
             raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
         (run.folder / STOP).unlink(missing_ok=True)
         (run.folder / ENDED).unlink(missing_ok=True)
+        _cancel_job(run)
         has_checkpoint = (run.folder / "resume.pt").exists()
         status = Status(run.folder)
         for name in ("traceback", "finished_at", "notes"):
@@ -240,6 +248,7 @@ def continue_(run: Run, epochs: int) -> Run:
         with_values(config, changes),
         run.folder.parent,
         origin={"parent": run.run_id, "how": "continued"},
+        on=_place(run),
         files=[run.folder / name for name in ("resume.pt", HISTORY, EPOCHS, STEPS)],
     )
 
@@ -255,7 +264,8 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     from genrecore.training.resolve import resolve
 
     config = resolve(with_best_split(with_values(run.config, dict(changes)))).config
-    return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
+    origin = {"parent": run.run_id, "how": "cloned"}
+    return submit(config, run.folder.parent, origin=origin, on=_place(run))
 
 
 def another_seed(runs: Sequence[Run]) -> list[Run]:
@@ -326,6 +336,7 @@ def delete(run: Run) -> str:
             raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
         if fault(run.folder) is None and _written(run) == "queued":
             with contextlib.suppress(OSError):  # a full disk: what is deleted makes room
+                _cancel_job(run)
                 Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
         bin_ = run.folder.parent / _BIN
         try:
@@ -437,8 +448,21 @@ def _unless_at_work(run: Run) -> Iterator[bool]:
     if lock_state(run.folder / LOCK) is None:
         yield not Run(run.folder).alive
         return
+    on_another_node = fault(run.folder) is None and bool(run.job) and Run(run.folder).alive
     with held(run.folder / LOCK, patience_s=0.2) as acquired:
-        yield acquired
+        yield acquired and not on_another_node
+
+
+def _place(run: Run) -> str:
+    """Where a run like this one is carried out; here where its profile is forgotten."""
+    place = str(run.queue.get("on", ""))
+    return place if place.removeprefix("slurm:") in profiles.profiles(run.folder.parent) else ""
+
+
+def _cancel_job(run: Run) -> None:
+    """Has a cluster's scheduler forget the run's job, if it has one."""
+    if Run(run.folder).job:
+        cancel(run)
 
 
 def _written(run: Run) -> str:

@@ -1,9 +1,10 @@
-"""The runner: a stateless reconciler between the queue on disk and the device slots.
+"""The runner: a stateless reconciler between the queue on disk and the places where runs work.
 
-A lock makes it the only one of its store. It starts the next queued run in a free slot, in a
-process of its own; ends runs that did not stop in time; notes how a process ended that could not
-do so itself; and ends when nothing is left to do. If it is killed, nothing is lost: any page or
-command starts another one, which recognises runs at work by the locks they hold.
+A lock makes it the only one of its store. It hands the next queued run to its executor, this
+machine or a cluster (`genrecore.jobs.executors`); ends runs that did not stop in time; has noted
+how runs ended that could not do so themselves; and ends when nothing is left to do. If it is
+killed, nothing is lost: any page or command starts another one, which recognises runs at work by
+the locks they hold, or by the jobs that a scheduler has for them.
 
 No run stands in the way of others: what goes wrong with one fails it, and one that cannot be read,
 or whose failure cannot be written down, is left alone until its files change.
@@ -17,33 +18,31 @@ import math
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-
 from genrecore.errors import describe
-from genrecore.jobs import alerts, slots
+from genrecore.jobs import alerts
 from genrecore.jobs.actions import RUNNER_LOCK
+from genrecore.jobs.executors import Executor
+from genrecore.jobs.local import Local
 from genrecore.jobs.queue import in_order, paused
 from genrecore.jobs.queue import queued as queued_runs
-from genrecore.jobs.spawn import PROGRAM, spawn_run
+from genrecore.jobs.slurm.executor import Slurm
+from genrecore.jobs.spawn import PROGRAM
 from genrecore.store.disks import has_room
 from genrecore.store.faults import stamps
-from genrecore.store.files import Unreadable, leftovers, write_json
-from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
+from genrecore.store.files import Unreadable, leftovers
+from genrecore.store.locks import LOCK, held, inherited_locks, take_lock
 from genrecore.store.own_files import clear_the_way
-from genrecore.store.processes import ENDED, living_processes
 from genrecore.store.run import Run
-from genrecore.store.runs import each_readable, fault
-from genrecore.store.status import FINAL, LOG, STATUS, STOP, Status, stop_asked, stop_within_s
+from genrecore.store.runs import each_readable
+from genrecore.store.status import FINAL, STATUS, STOP, Status, stop_asked, stop_within_s
 from genrecore.store.summaries import Stamps
 
-_TICK_S = 0.2
-_MOST_STARTS = 3
+_TICK_S, _TICK_AWAY_S = 0.2, 2.0  # where all runs are carried out elsewhere
 _WATCH_EVERY_S = 2.0
 _KILL_AFTER_S = 10.0  # after TERM
 _AGAIN_AFTER_S = 3.0  # where nothing could be started, for reasons that are no run's own
@@ -70,7 +69,7 @@ def work(store: Path, program: Sequence[str] = PROGRAM, lock: int | None = None)
         try:
             runner = _Runner(store, program)
             while runner.step():
-                time.sleep(_TICK_S)
+                time.sleep(runner.tick_s)
         finally:
             os.close(lock)
             lock = None
@@ -80,11 +79,11 @@ def work(store: Path, program: Sequence[str] = PROGRAM, lock: int | None = None)
 
 
 class _Runner:
-    """Its child processes, the runs it has signalled, and its snapshots of runs."""
+    """The places where runs are carried out, the runs it has asked to stop, snapshots of runs."""
 
     def __init__(self, store: Path, program: Sequence[str]) -> None:
-        self.store, self.program = store, program
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.store = store
+        self.local, self.slurm = Local(store, program), Slurm(store)
         self.asked: dict[str, float] = {}  # when a run's request to stop was seen, and
         self.ended_by_force: dict[str, float] = {}  # when it was sent TERM, by `time.monotonic`
         self.snapshots: dict[str, tuple[tuple[int, int], Run]] = {}
@@ -92,37 +91,59 @@ class _Runner:
         self.watched_at = -math.inf
         self.left_alone: dict[str, Stamps] = {}  # runs that nothing can be done with, and as what
         self.waits_until = -math.inf  # before that nothing is started, by `time.monotonic`
+        self.tick_s = _TICK_S
         clear_the_way(store)
         for path in leftovers(store):
             shutil.rmtree(path, ignore_errors=True)
+        for executor, runs in self._by_place(self._unfinished()).items():
+            executor.adopt(runs)
 
     def step(self) -> bool:
         """Starts and ends what is due; returns whether anything is left to do."""
-        self._note_ends()
         unfinished = [run for run in self._unfinished() if not self._is_left_alone(run)]
-        states = {run.run_id: run.status["state"] for run in unfinished}
-        starting = [run for run in unfinished if states[run.run_id] == "starting"]
-        for run in starting:
-            if run.run_id not in self.children:  # else how it ended is noted first
-                self._guarded(run, _mend_false_start)
-        queued = [run for run in unfinished if states[run.run_id] == "queued"]
+        for executor, runs in self._by_place(unfinished).items():
+            executor.states(runs)
+            for run in runs:
+                self._guarded(run, executor.settle)
+        living = [run for run in unfinished if self._place(run).lives(run)]
+        lives = {run.run_id for run in living}
+        starting = [run for run in unfinished if run.status["state"] == "starting"]
+        queued = [run for run in unfinished if run.status["state"] == "queued"]
+        queued = [run for run in queued if run.run_id not in lives]
         waiting = [] if paused(self.store) else in_order([Run(run.folder) for run in queued])
-        busy: set[str] = set()
         for run in waiting:  # read anew, since the order changes without the status
             if time.monotonic() < self.waits_until:
                 break
-            self._guarded(run, lambda run: self._start_if_free(run, busy))
-        at_work = [run for run in unfinished if states[run.run_id] != "queued"]
-        living = [run for run in at_work if is_locked(run.folder / LOCK)]
-        for run in living:
-            if stop_asked(run.folder):
-                self._guarded(run, self._end_by_force_if_late)
-            else:
-                self.asked.pop(run.run_id, None)
+            self._guarded(run, self._submit)
+        stopping = [run for run in living if stop_asked(run.folder)]
+        for seen in (self.asked, self.ended_by_force):
+            for run_id in seen.keys() - {run.run_id for run in stopping}:
+                del seen[run_id]
+        for run in stopping:
+            self._guarded(run, self._stop)
         waiting = [run for run in waiting if run.run_id not in self.left_alone]
-        remaining = bool(waiting or living or starting or self.children)
-        self._post_alerts({run.run_id for run in living}, at_once=not remaining)
+        remaining = bool(waiting or living or starting or self.local.children)
+        self._post_alerts(lives, at_once=not remaining)
+        here = any(self._place(run) is self.local for run in (*waiting, *living, *starting))
+        self.tick_s = _TICK_S if here or not remaining else _TICK_AWAY_S
         return remaining
+
+    def _place(self, run: Run) -> Executor:
+        """Where a run is carried out; where that cannot be read, this machine finds out why."""
+        try:
+            return self.slurm if run.queue.get("on") else self.local
+        except Unreadable:
+            return self.local
+
+    def _by_place(self, runs: Sequence[Run]) -> dict[Executor, list[Run]]:
+        places: dict[Executor, list[Run]] = {self.local: []}
+        for run in runs:
+            places.setdefault(self._place(run), []).append(run)
+        return places
+
+    def _submit(self, run: Run) -> None:
+        if self._place(run).submit(run):
+            self.watched.add(run.run_id)
 
     def _guarded(self, run: Run, action: Callable[[Run], None]) -> None:
         """Does something with a run; where that goes wrong, the run fails with the reason."""
@@ -149,7 +170,7 @@ class _Runner:
             return
         for run_id in self.watched:
             alerts.post_new(Run(self.store / run_id))
-        self.watched, self.watched_at = living | set(self.children), time.monotonic()
+        self.watched, self.watched_at = living | set(self.local.children), time.monotonic()
 
     def _unfinished(self) -> list[Run]:
         """The runs without a final state; a status is read again only when its file changed."""
@@ -170,110 +191,26 @@ class _Runner:
         states = each_readable(everything, lambda run: run.status.get("state", "done"))
         return [run for run, state in states if state not in FINAL]
 
-    def _start_if_free(self, run: Run, busy: set[str]) -> None:
-        """Starts a run if its slots are free; else they count as `busy` for the runs behind, even
-        if they become free a moment later: no run overtakes another."""
-        usable = set(slots.usable(run))
-        unreadable = None if usable <= busy else fault(run.folder)
-        if unreadable is not None:
-            raise unreadable
-        taken = None if usable <= busy else self._take_slots(run)
-        if taken is None:
-            busy |= usable
-            return
-        devices, slot_locks = taken
-        try:
-            if not has_room(self.store):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            lock = take_lock(run.folder / LOCK, patience_s=0.1)
-            if lock is None:
-                return
-            try:
-                status = Status(run.folder)
-                if status.values.get("state") != "queued":
-                    return
-                status.move("starting", starts=status.values.get("starts", 0) + 1)
-                with open(run.folder / LOG, "ab") as log:
-                    child = spawn_run(run, log, devices, [lock, *slot_locks], self.program)
-                self.children[run.run_id] = child
-                self.watched.add(run.run_id)
-            finally:
-                os.close(lock)
-        finally:
-            for slot_lock in slot_locks:
-                os.close(slot_lock)
-
-    def _take_slots(self, run: Run) -> tuple[list[str], list[int]] | None:
-        """As `slots.take`, also where something else lies in the place of a lock."""
-        try:
-            return slots.take(run)
-        except (FileExistsError, IsADirectoryError, FileNotFoundError, NotADirectoryError):
-            clear_the_way(self.store)
-            return slots.take(run)
-
-    def _note_ends(self) -> None:
-        """Notes the signal or exit code of a child that wrote no final state."""
-        for run_id, child in list(self.children.items()):
-            code = child.poll()
-            if code is None:
-                continue
-            del self.children[run_id]
-            self.asked.pop(run_id, None)
-            self.ended_by_force.pop(run_id, None)
-            folder = self.store / run_id
-            with contextlib.suppress(OSError, Unreadable):
-                if code != 0 and Run(folder).status.get("state") not in (*FINAL, "queued"):
-                    how = {"signal": -code} if code < 0 else {"code": code}
-                    write_json(folder / ENDED, how | {"at": time.time()})
-
-    def _end_by_force_if_late(self, run: Run) -> None:
-        """Ends a run that did not stop in time when asked to: TERM, later KILL. Whatever the
-        clocks say, it has no longer than its time from when the request was seen here."""
-        now = time.monotonic()
+    def _stop(self, run: Run) -> None:
+        """Tells a run that it was asked to stop; ends one that did not stop in time: TERM, later
+        KILL. Whatever the clocks say, it has no longer than its time from when the request was
+        seen here."""
+        place, now = self._place(run), time.monotonic()
+        if run.run_id not in self.asked:
+            place.stop(run, "ask")
         left_s, seen = run.stop_left_s, self.asked.setdefault(run.run_id, now)
         if left_s is None or min(left_s, seen + stop_within_s(run.folder) - now) > 0:
             return
         if run.run_id not in self.ended_by_force:
             self.ended_by_force[run.run_id] = now
-            _signal(run, signal.SIGTERM)
+            place.stop(run, "terminate")
         elif now - self.ended_by_force[run.run_id] > _KILL_AFTER_S:
-            _signal(run, signal.SIGKILL)
+            place.stop(run, "kill")
             with held(run.folder / LOCK, patience_s=5.0) as acquired:
                 status = Status(run.folder)
                 if acquired and status.values.get("state") not in FINAL:
                     status.move("stopped", _FORCED, finished_at=time.time(), time_left_s=None)
                     (run.folder / STOP).unlink(missing_ok=True)
-
-
-def _signal(run: Run, number: int) -> None:
-    for process in living_processes(run.folder):
-        with contextlib.suppress(psutil.Error):
-            process.send_signal(number)
-
-
-def _mend_false_start(run: Run) -> None:
-    """Queues a run again whose process died before it wrote a status, three times at most."""
-    with held(run.folder / LOCK, patience_s=0.0) as acquired:
-        status = Status(run.folder)
-        if not acquired or status.values.get("state") != "starting":
-            return
-        if status.values.get("starts", 0) < _MOST_STARTS:
-            status.move("queued", "its process died before it began")
-        else:
-            status.move("failed", _false_starts(run), finished_at=time.time())
-
-
-def _false_starts(run: Run) -> str:
-    """Why a run whose process died again and again before it began failed, in a sentence."""
-    times = f"Its process died {_MOST_STARTS} times before it began"
-    ended = Run(run.folder).ended
-    log = run.log(2_000).strip().splitlines()
-    if ended.get("signal") == signal.SIGKILL:
-        return f"{times}, killed by signal 9, most likely because memory ran out."
-    how = f"{times}, ended by signal {ended['signal']}" if "signal" in ended else times
-    if not log and "code" in ended:
-        return f"{times} with exit code {ended['code']}, without a word."
-    return f"{how}; it said: {log[-1]}" if log else f"{how}, without a word."
 
 
 def _fail(run: Run, reason: str) -> bool:

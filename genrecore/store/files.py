@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -279,11 +279,18 @@ def output_folder(folder: Path, content: str) -> Iterator[Path]:
         raise GenrecoreError(f"{folder} cannot take the {content}: {describe(error)}") from None
 
 
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Writes under a temporary name and renames, so that a reader sees the old file or the new."""
+def write_bytes(
+    path: Path, content: bytes | memoryview, before: Callable[[], object] | None = None
+) -> None:
+    """Writes under a temporary name and renames, so that a reader sees the old file or the new.
+
+    `before` is called before the renaming; where it raises an error, the old file stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:
         temporary.write_bytes(content)
+        if before:
+            before()
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -72,6 +72,7 @@ class StateEntry(Record):
     state: str
     reason: str = ""
     at: Moment
+    generation: Count | None = None
 
 
 class SkippedClip(Record):
@@ -117,11 +118,54 @@ class RunStatus(JobStatus):
 
 
 class Queue(Record):
-    """`queue.json`: priority, and position among runs of one priority."""
+    """`queue.json`: priority, position among runs of one priority, and where the run is carried
+    out: `slurm:` and a profile's name; on this machine where it is empty."""
 
     priority: Annotated[int, Field(ge=-MOST_PRIORITY, le=MOST_PRIORITY)] = 0
     position: Number = 0.0
     queued_at: Moment = 0.0
+    on: str = ""
+
+
+class JobFile(Record):
+    """`job.json`: the job that a scheduler has for the run, and what it last said of it.
+
+    `host` is the login node that is asked, empty for this machine; `id` is empty until the
+    scheduler has named it. `word` and `code` are the scheduler's own state and reason, `reason` is
+    that reason as a sentence. `never`: it can never start as it is.
+    """
+
+    on: str = ""
+    host: str = ""
+    id: str = ""
+    generation: Count = 0
+    submitted_at: Moment = 0.0
+    state: Literal["submitting", "waiting", "running", "ended"] = "submitting"
+    word: str = ""
+    code: str = ""
+    reason: str = ""
+    never: bool = False
+    starts_at: Moment | None = None
+    node: str = ""
+    restarts: Count = 0
+    gone_since: Moment | None = None
+
+
+class SchedulerFile(Record):
+    """`.scheduler.json` of a store: when each cluster's scheduler answered last (by host, an empty
+    one for this machine's), and why it did not answer the last time."""
+
+    answered: dict[str, Moment] = {}
+    faults: dict[str, str] = {}
+
+
+class GenerationFile(Record):
+    """`generation.json`: the newest process of the run (`genrecore.store.generations`)."""
+
+    generation: Count = 0
+    announced: Count = 0
+    starts: Count = 0
+    token: str = ""
 
 
 class Origin(Record):
@@ -226,6 +270,8 @@ class AuditFile(Record):
 RECORDS: dict[str, type[Record]] = {
     "status.json": RunStatus,
     "queue.json": Queue,
+    "job.json": JobFile,
+    "generation.json": GenerationFile,
     "origin.json": Origin,
     "song.json": SongFile,
     "environment.json": Environment,

@@ -3,7 +3,10 @@
 | file | what |
 |---|---|
 | `config.json` | the resolved configuration; never changes |
-| `queue.json` | priority and position; present from the start |
+| `queue.json` | priority, position and where it is carried out; present from the start |
+| `job.json` | the job that a cluster's scheduler has for it, and what it last said of it |
+| `job.sh` | the batch script of that job |
+| `generation.json` | which process may write it (`genrecore.store.generations`) |
 | `origin.json` | `parent, how, plan`: the run it continues or repeats, the plan it belongs to |
 | `about.json` | `name, note, tags, starred`: what people wrote about it (`About`) |
 | `song.json` | `clips`: the uploads of a visitor that it classifies once it is done |
@@ -37,6 +40,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -53,6 +57,8 @@ from genrecore.store.processes import ENDED, is_same_process, living_processes
 from genrecore.store.records import (
     MOST_EPOCHS,
     RECORDS,
+    JobFile,
+    SchedulerFile,
     read_config_record,
     read_history,
     read_record,
@@ -68,18 +74,22 @@ from genrecore.store.status import (
 )
 from genrecore.store.summaries import Summary
 from genrecore.store.tables import read_table
-from genrecore.words import plural, thousands
+from genrecore.words import moment, plural, thousands
 
 if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs none
     import numpy as np
     import pandas as pd
 
-LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
+LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled", "unknown"})
+WAITING = frozenset({"queued", "waiting there", "requeued"})
+"""States in which a run waits: here, for a cluster's scheduler, and there once more."""
 AT_REST = frozenset({*FINAL, "queued"})
 """States that need no living process."""
 
 _STALLED_S = 30.0
 _COURSE = ("state", "epoch", "best_epoch", "best_valid_accuracy", "time_left_s", "n_parameters")
+JOB, SCRIPT, SCHEDULER = "job.json", "job.sh", ".scheduler.json"
+MOST_SILENT_S = 150.0  # a scheduler is asked every 30 s, and may be slow
 SCORES, WEIGHTS = "scores.json", ("model.skops", "weights.safetensors")
 SONG = "song.json"
 MARKS: Mapping[str, str] = {
@@ -103,6 +113,15 @@ def store_dir() -> Path:
     if (checkout / "app.py").exists():
         return checkout / "checkpoints"
     return Path.cwd() / "checkpoints"
+
+
+def scheduler(store: Path) -> dict[str, Any]:
+    """When the schedulers of clusters answered last (`SchedulerFile`)."""
+    try:
+        read = read_record(store / SCHEDULER, SchedulerFile, "store")
+    except Unreadable:
+        read = {}
+    return SchedulerFile().model_dump() | read
 
 
 def marked(name: str, marks: Iterable[str]) -> str:
@@ -227,13 +246,15 @@ class Run:
 
     @cached_property
     def alive(self) -> bool:
-        """Whether a process holds the run's lock. Where the store has no locks: whether its
-        process lives on this machine, or it gave a sign of life on another one just now."""
+        """Whether a process holds the run's lock. Where locks say nothing (the store has none, or a
+        node of a cluster works on the run): whether its process lives on this machine, or it gave a
+        sign of life on another one just now."""
         locked = lock_state(self.folder / LOCK)
-        if locked is not None:
+        elsewhere = (self.status.get("clock") or {}).get("boot_id") not in (None, boot_id())
+        if locked is not None and (locked or not elsewhere or not self.job):
             return locked
-        if (self.status.get("clock") or {}).get("boot_id") not in (None, boot_id()):
-            return self._is_fresh()
+        if elsewhere:
+            return self.status.get("state") not in AT_REST and self._is_fresh()
         return is_same_process(self.status) or bool(living_processes(self.folder))
 
     def _is_fresh(self) -> bool:
@@ -248,13 +269,45 @@ class Run:
             return str(known)
         alive = self.alive  # before the status is read: a run ends by writing, then letting go
         written = str(self.status.get("state", "queued"))
-        if written == "queued" or written in FINAL:
+        if written in FINAL:
+            return written
+        if self.job and (written == "queued" or not alive):
+            return self._state_of_job(written)
+        if written == "queued":
             return written
         if not alive:
             return "lost"
         if stop_asked(self.folder):
             return "stopping"
         return written if self._is_fresh() else "stalled"
+
+    def _state_of_job(self, written: str) -> str:
+        """The state where only the scheduler can know it."""
+        said = self.job["state"]
+        if said == "ended":
+            return "queued" if written == "queued" else "lost"
+        if self.scheduler_silence:
+            return "unknown"
+        if written == "queued":
+            return "requeued" if self.job["restarts"] else "waiting there"
+        return "requeued" if said == "waiting" else "stalled"
+
+    @cached_property
+    def job(self) -> dict[str, Any]:
+        """The job that a cluster's scheduler has for it (`JobFile`); empty where there is none."""
+        job = self._record(JOB)
+        return JobFile.model_validate(job).model_dump() if job else {}
+
+    @cached_property
+    def scheduler_silence(self) -> str:
+        """Since when the scheduler of its job has not answered, in words; empty while it does."""
+        host = str(self.job.get("host", ""))
+        known = scheduler(self.folder.parent)
+        since = max(known["answered"].get(host, 0.0), self.job["submitted_at"])
+        if time.time() - since < MOST_SILENT_S:
+            return ""
+        fault = known["faults"].get(host, "")
+        return f"The scheduler has not answered since {moment(since)}. {fault}".strip()
 
     @property
     def ended(self) -> dict[str, Any]:
@@ -263,8 +316,8 @@ class Run:
 
     @property
     def is_active(self) -> bool:
-        """Whether it works or waits in the queue."""
-        return self.state == "queued" or self.state in LIVE
+        """Whether it works or waits."""
+        return self.state in WAITING or self.state in LIVE
 
     @property
     def worked_s(self) -> float:
@@ -284,10 +337,17 @@ class Run:
     @property
     def reason(self) -> str:
         """Why the run is in its state, as a sentence or a word; may be empty."""
+        if self.state in ("waiting there", "requeued"):
+            return str(self.job["reason"])
+        if self.state == "unknown":
+            return self.scheduler_silence
         if self.state != "lost":
             return str(self.status.get("reason", ""))
         when = f"after epoch {int(self.history['epoch'].max()) if len(self.history) else 0}"
         ended = self.ended
+        if self.job.get("state") == "ended":
+            how = self.job["reason"] or f"The scheduler says {self.job['word']}."
+            return f"Its job {self.job['id']} ended {when} and left no message. {how}"
         if ended.get("signal") == signal.SIGKILL:
             return (
                 f"Its process was killed by signal 9 {when}, most likely because memory ran out; "

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from genrecore.config.run import RunConfig, signature
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.store import generations
 from genrecore.store.about import ABOUT
 from genrecore.store.faults import (
     CONFIG,
@@ -42,7 +43,7 @@ from genrecore.store.processes import ENDED, LEADER
 from genrecore.store.records import RECORDS, check_history, read_record
 from genrecore.store.run import AT_REST, SCORES, SONG, WEIGHTS, Run, store_dir
 from genrecore.store.scores import FORMAT, read_kept
-from genrecore.store.status import STATUS, Status
+from genrecore.store.status import FINAL, STATUS, Status
 from genrecore.store.summaries import Stamps, Summaries, Summary
 from genrecore.store.tables import TABLES, look_at_table
 from genrecore.words import visible_line
@@ -83,8 +84,10 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
             vars(run)[kept_as] = (
                 read_record(f"{folder}/{name}", RECORDS[name]) if known[name] else {}
             )
-        if known[LEADER]:
-            read_record(f"{folder}/{LEADER}", RECORDS[LEADER])
+        for name in (LEADER, generations.FILE):
+            if known[name]:
+                read_record(f"{folder}/{name}", RECORDS[name])
+        _ = run.job
         for name in TABLES:
             if known[name]:
                 look_at_table(f"{folder}/{name}")
@@ -145,6 +148,7 @@ def create_run(
     priority: int = 0,
     origin: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
+    on: str = "",
 ) -> Run:
     """A new queued run, its folder complete before it can be seen under its name.
 
@@ -154,11 +158,12 @@ def create_run(
         priority: The higher, the earlier it starts.
         origin: The content of `Run.origin`.
         files: Copied into its folder, where they exist.
+        on: Where it is carried out, as `slurm:NAME`; on this machine where it is empty.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    run, lock = create_held_run(config, store, priority, origin, files)
+    run, lock = create_held_run(config, store, priority, origin, files, on)
     os.close(lock)
     return run
 
@@ -169,6 +174,7 @@ def create_held_run(
     priority: int = 0,
     origin: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
+    on: str = "",
 ) -> tuple[Run, int]:
     """Like `create_run`, but returns the descriptor of the run's lock too, held from the beginning,
     so that nobody else can start the run."""
@@ -182,7 +188,7 @@ def create_held_run(
             write_json(hidden / "config.json", config.model_dump())
             write_json(
                 hidden / "queue.json",
-                {"priority": priority, "position": time.time(), "queued_at": time.time()},
+                {"priority": priority, "position": time.time(), "queued_at": time.time(), "on": on},
             )
             if origin:
                 write_json(hidden / "origin.json", dict(origin))
@@ -259,7 +265,7 @@ def _all_stamps(folder: Path) -> Stamps:
 def _summarise(folder: Path, changes: Stamps) -> tuple[dict[str, Any], dict[str, Any]]:
     run = read_run(folder, changes[: -1 - len(WEIGHTS)])
     listed = {
-        "at_rest": run.status["state"] in AT_REST,
+        "at_rest": run.status["state"] in (FINAL if run.job else AT_REST),
         "course": run.course,
         "facts": asdict(run.facts),
         "queue": run.queue,

@@ -29,6 +29,7 @@ class SettingsFile(Record):
     read: list[str] | Literal["*"] | None = None
     work: list[str] | Literal["*"] | None = None
     folders: list[str] | None = None
+    cluster: dict[str, Any] | None = None
 
 
 def fault(store: Path) -> Unreadable | None:

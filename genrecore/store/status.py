@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genrecore.store import clocks
+from genrecore.store import clocks, generations
 from genrecore.store.files import Unreadable, write_json, write_mark
 from genrecore.store.progress import phase_code
 from genrecore.store.records import (
@@ -24,6 +24,8 @@ from genrecore.store.records import (
 
 STATUS, STOP, LOG = "status.json", "stop", "log.txt"
 STOP_WITHIN_S = 60.0  # a step takes no longer; after that a job is ended by force
+TIME_OVER = "The time of its job was nearly over; it goes on from its last checkpoint."
+"""Why a run in a job of a cluster is queued again."""
 FINAL = frozenset({"done", "stopped", "failed"})
 
 
@@ -52,7 +54,12 @@ class Status:
         self._written = 0.0
 
     def update(self, **values: Any) -> None:
-        """Writes the changed values and a fresh heartbeat."""
+        """Writes the changed values and a fresh heartbeat.
+
+        Raises:
+            Replaced: A newer process works on the run.
+        """
+        generations.check(self.folder)
         self.values |= values | {"heartbeat": time.time(), "clock": clocks.stamp()}
         write_json(self.folder / STATUS, self.values)
         self._written = time.monotonic()
@@ -66,6 +73,9 @@ class Status:
     def move(self, state: str, reason: str = "", **values: Any) -> None:
         """Enters a state and adds it to the history of states."""
         entry = {"state": state, "reason": reason, "at": time.time()}
+        generation = generations.own(self.folder)
+        if generation is not None:
+            entry["generation"] = generation
         self.update(
             state=state,
             reason=reason,

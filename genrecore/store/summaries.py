@@ -36,7 +36,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable, read_bytes, write_bytes
 
 FILE = ".summaries"
-_FORMAT = "genrecore summaries 4"
+_FORMAT = "genrecore summaries 5"
 """Another number wherever a summary holds something else than before, or means it otherwise."""
 _MOST_BYTES, _MOST_LINE = 2**28, 2**16
 _AT_A_LOOK = 250

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from genrecore.errors import GenrecoreError
+from genrecore.store import generations
 from genrecore.store.files import open_named, write_bytes
 from genrecore.store.zips import refuse_packed
 from genrecore.training.classifier import Classifier
@@ -42,7 +44,8 @@ class Checkpoints:
         began = time.perf_counter()
         buffer = io.BytesIO()  # so that a full disk is the operating system's clear error
         torch.save(dict(state), buffer)
-        write_bytes(self._folder / "resume.pt", buffer.getbuffer())
+        is_newest = partial(generations.check, self._folder)
+        write_bytes(self._folder / "resume.pt", buffer.getbuffer(), is_newest)
         self._saved_at = time.perf_counter()
         self._save_cost_s = self._saved_at - began
 

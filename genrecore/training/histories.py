@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from genrecore.store import generations
 from genrecore.store.faults import EPOCHS, HISTORY, STEPS
 from genrecore.store.files import MOST_BYTES
 from genrecore.store.records import check_history
@@ -33,6 +34,7 @@ def add_epoch(
         losses: Of its steps, (steps,) float32; none of a model that is fitted in one call.
         n_steps: Steps of every epoch.
     """
+    generations.check(folder)
     with open(folder / EPOCHS, "ab") as stream:
         stream.write(predicted.tobytes())
     path, n_before = folder / STEPS, (row["epoch"] - 1) * n_steps
@@ -54,6 +56,7 @@ def cut(folder: Path, n_epochs: int, n_valid: int, n_steps: int | None) -> None:
         n_valid: Validation clips.
         n_steps: Steps of every epoch; None where an epoch before had other ones.
     """
+    generations.check(folder)
     history, predicted, losses = (folder / name for name in FILES)
     if history.exists():
         lines = check_history(history)[:n_epochs]

@@ -21,11 +21,13 @@ from genrecore.data.corpus import Corpus
 from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, describe
 from genrecore.models.fitted import Fitted
+from genrecore.store import generations
 from genrecore.store.files import write_bytes, write_json
+from genrecore.store.generations import JOB, Replaced
 from genrecore.store.processes import identity
 from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
-from genrecore.store.status import ask_to_stop, stop_asked
+from genrecore.store.status import TIME_OVER, ask_to_stop, stop_asked
 from genrecore.training import baselines, embedding, histories
 from genrecore.training.baselines import Baseline
 from genrecore.training.check import check, leak_refusal
@@ -41,6 +43,7 @@ from genrecore.training.weights import save_classifier, weights_name
 
 _RESERVE = ".reserve"  # room for the status and log of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
+_ENDED_BY_CLUSTER = "The cluster ended its job; it goes on from its last checkpoint."
 _FORCED = "It was ended before its step was finished; its last checkpoint is kept."
 
 
@@ -49,20 +52,35 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
 
     The caller holds the run's lock. Failures are recorded in the status, not raised.
 
+    Where a newer process begins to work on the run meanwhile, this one ends without a word, and
+    the state is `replaced`.
+
     Args:
         run: A queued run, or one that was stopped and has a `resume.pt`.
         show: Also called at every step, as `show(phase, done, total)`.
         team: The processes that train it together; each calls this, those that do not lead with
             a run of their own that nobody sees.
     """
-    progress = RunProgress(run, show)
+    try:
+        if generations.own(run.folder) is None:
+            generations.start(run.folder)
+        return _execute(run, RunProgress(run, show), team or Team())
+    except Replaced:
+        return "replaced"
+    finally:
+        generations.leave(run.folder)
+
+
+def _execute(run: Run, progress: RunProgress, team: Team) -> str:
     with _signals_ask_to_stop(run):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
             with _deterministic(run.config.training.deterministic):
-                _work(run, progress, team or Team())
+                _work(run, progress, team)
+        except Replaced:
+            raise
         except Ended:
-            progress.end("stopped", _FORCED)
+            progress.stop(_FORCED)
         except Stopped:
             progress.stop()
         except BaseException as error:
@@ -74,6 +92,7 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
             if not isinstance(error, Exception):
                 raise
         finally:
+            generations.check(run.folder)
             with contextlib.suppress(OSError):
                 (run.folder / _RESERVE).unlink(missing_ok=True)
                 progress.forget_stop()
@@ -111,6 +130,7 @@ def _work(run: Run, progress: RunProgress, team: Team) -> None:
     status.update(skipped=prepared.skipped, notes=prepared.notes)
     trainer = _trainer(classifier, examples, hardware, progress, team)
     if checkpoint is None:  # traces of a try that ended before its first checkpoint
+        generations.check(run.folder)
         for name in histories.FILES:
             (run.folder / name).unlink(missing_ok=True)
     elif isinstance(trainer, Trainer):
@@ -123,6 +143,7 @@ def _work(run: Run, progress: RunProgress, team: Team) -> None:
     predictions, segments = trainer.predict()
     save_classifier(classifier, run.folder / weights_name(classifier))
     # Predictions last: a run that has them has everything else.
+    generations.check(run.folder)
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         write_bytes(run.folder / name, table.to_parquet(index=False))
     if team.leads:
@@ -147,6 +168,7 @@ def _prepared(run: Run, progress: RunProgress) -> Prepared:
     config = run.config
     prepared = prepare.with_split(prepare.decode(config, progress.report), config)
     clips = prepare.with_digests(prepared, config.audio.clip_s, progress.report)
+    generations.check(run.folder)
     write_bytes(run.folder / "clips.parquet", clips.to_parquet(index=False))
     audit = prepare.audited(prepared, progress.report)
     card = ResolvedConfig(config).encoder
@@ -238,18 +260,27 @@ def _deterministic(on: bool) -> Iterator[None]:
 def _signals_ask_to_stop(run: Run) -> Iterator[None]:
     """Inside, TERM and INT become the request to stop: the step is finished, a checkpoint kept.
 
-    Where a stop was asked for already, the process ends at once, with the last checkpoint.
+    Where a stop was asked for already, the process ends at once, with the last checkpoint. In a job
+    of a cluster, USR1 says that the job's time is nearly over or that a stop was asked for, and
+    TERM comes from the cluster: unless somebody asked for a stop, the run goes on later.
     """
     before = {}
+    in_job = bool(os.environ.get(JOB))
 
     def ask(number: int, _frame: Any) -> None:
+        if number == signal.SIGUSR1:
+            if not stop_asked(run.folder):
+                ask_to_stop(run.folder, requeue=True, reason=TIME_OVER)
+            return
         signal.signal(number, signal.SIG_DFL)  # the next one is final
         if stop_asked(run.folder):
             raise Ended
-        ask_to_stop(run.folder)
+        wishes = {"requeue": True, "reason": _ENDED_BY_CLUSTER} if in_job else {}
+        ask_to_stop(run.folder, **wishes)
 
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if in_job else ())]
     with contextlib.suppress(ValueError):  # only the main thread may
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in numbers:
             before[number] = signal.signal(number, ask)
     try:
         yield

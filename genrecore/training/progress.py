@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import Any
 
+from genrecore.store import generations
 from genrecore.store.progress import Phase, Report, Stopped, silent
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, stop_asked, stop_request
@@ -62,6 +63,7 @@ class RunProgress:
 
     def log(self, text: str) -> None:
         """Adds a line to the log."""
+        generations.check(self.folder)
         with (
             contextlib.suppress(OSError),  # a full disk must not end the run from its log
             open(self.folder / LOG, "a", encoding="utf-8") as log,
@@ -82,12 +84,17 @@ class RunProgress:
             self.status.move(state, reason, finished_at=time.time(), time_left_s=None, **values)
         self.log(f"{state}. {reason}".strip())
 
-    def stop(self) -> None:
-        """Says why the run stopped; or, where the whole queue was paused, has it wait there."""
+    def stop(self, forced: str = "") -> None:
+        """Says why the run stopped; or, where it shall go on later, has it wait in the queue.
+
+        Args:
+            forced: Why its step could not be finished, if it could not.
+        """
         request = stop_request(self.folder)
         if not request.get("requeue"):
-            self.end("stopped", str(request.get("reason") or "Stopped on request."))
+            self.end("stopped", forced or str(request.get("reason") or "Stopped on request."))
             return
+        reason = str(request.get("reason") or "Paused with the queue.")
         with contextlib.suppress(OSError):
-            self.status.move("queued", "Paused with the queue.", starts=0, time_left_s=None)
-        self.log("Paused; it goes on when the queue is resumed.")
+            self.status.move("queued", reason, starts=0, time_left_s=None)
+        self.log(f"queued. {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, describe
 from genrecore.models import fitted
 from genrecore.models.fitted import Fitted
-from genrecore.store.files import open_named
+from genrecore.store import generations
+from genrecore.store.files import open_named, write_bytes
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
 from genrecore.words import size
@@ -41,11 +43,11 @@ def save_classifier(
         "shape": json.dumps(classifier.given_shape),
     }
     if isinstance(classifier.network, Fitted):
+        generations.check(path.parent)
         fitted.write(path, classifier.network.estimator, tensors, metadata)
         return
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(_sorted_header(save(tensors, metadata)))
-    temporary.rename(path)
+    content = _sorted_header(save(tensors, metadata))
+    write_bytes(path, content, partial(generations.check, path.parent))
 
 
 def _sorted_header(content: bytes) -> bytes:

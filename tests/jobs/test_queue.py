@@ -21,6 +21,7 @@ from conftest import silent_for, wait_for
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions, alerts, runner, slots
+from genrecore.jobs.local import Local
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked
 from genrecore.store.processes import LEADER, identity, living_processes
@@ -218,7 +219,7 @@ def test_a_stranger_with_the_same_pid_is_never_ended(quick: Callable[..., Run]) 
             for name in (LEADER, STATUS):
                 write_json(run.folder / name, forged_identity | {"state": "running"})
             assert living_processes(run.folder) == []
-            runner._signal(run, signal.SIGKILL)
+            Local(run.folder.parent, ()).stop(run, "kill")
         assert stranger.poll() is None
         write_json(run.folder / LEADER, forged)
         assert [process.pid for process in living_processes(run.folder)] == [stranger.pid]
@@ -241,7 +242,7 @@ def test_the_group_of_a_leader_that_is_gone_is_still_found(quick: Callable[..., 
     leader.kill()
     leader.wait()
     assert {process.pid for process in living_processes(run.folder)} == {child.pid}
-    runner._signal(run, signal.SIGKILL)
+    Local(run.folder.parent, ()).stop(run, "kill")
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 

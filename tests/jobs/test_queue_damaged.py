@@ -11,7 +11,7 @@ from conftest import wait_for
 from damages import NESTED, Damage, to_fifo, to_folder, to_text, with_value
 from test_queue import RUNNER, Tiny
 
-from genrecore.jobs import actions, runner
+from genrecore.jobs import actions, local, runner
 from genrecore.store.locks import is_locked
 from genrecore.store.run import Run
 from genrecore.store.runs import create_run
@@ -72,14 +72,14 @@ def test_what_goes_wrong_with_a_run_fails_it_and_no_other(
     error: Exception, store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = create_run(tiny(), store, priority=1), create_run(tiny(), store)
-    spawn_run = runner.spawn_run
+    spawn_run = local.spawn_run
 
     def spawn(run: Run, *arguments: object) -> object:
         if run.run_id == bad.run_id:
             raise error
         return spawn_run(run, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "spawn_run", spawn)
+    monkeypatch.setattr(local, "spawn_run", spawn)
     runner.work(store, PROGRAM)
     assert (Run(bad.folder).state, Run(good.folder).state) == ("failed", "done")
     assert ("not this one" if isinstance(error, ValueError) else "full") in Run(bad.folder).reason

@@ -19,7 +19,7 @@ from conftest import silent_for, trained, wait_for, wait_for_epoch
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions, runner
+from genrecore.jobs import actions, local
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked, take_lock
 from genrecore.store.processes import identity, is_same_process
@@ -194,7 +194,7 @@ def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny
     for _ in range(3):
         status = Status(run.folder)
         status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
-        runner._mend_false_start(Run(run.folder))
+        local.mend_false_start(Run(run.folder))
     failed = Run(run.folder)
     assert failed.state == "failed"
     assert "died 3 times" in failed.reason

@@ -1,0 +1,1 @@
+"""Runs on a Slurm cluster, driven by Slurm's own commands, here or through ssh."""

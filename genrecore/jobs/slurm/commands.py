@@ -1,0 +1,200 @@
+"""Slurm's commands, called on this machine or on a login node through OpenSSH.
+
+Only what every cluster has is used: `sbatch`, `squeue`, `scontrol`, `scancel`, `sinfo`. `sacct`
+needs a database that many small clusters lack.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genrecore.errors import GenrecoreError
+from genrecore.store.files import cache_dir
+from genrecore.training.distributed import NAMES
+
+SSH = "GENRECORE_SSH"
+"""The environment variable with the command that takes the place of `ssh`, options and all."""
+_PATIENCE_S = 20.0
+_NO_ANSWER = re.compile(
+    "unable to contact slurm controller|socket timed out|connection refused|connection timed out"
+    "|zero bytes were transmitted|in standby mode|communication connection failure"
+    "|slurm_persist_conn|unable to establish controller",
+    re.IGNORECASE,
+)
+_PRIVATE = ("GENRECORE_LOCK_FDS", "GENRECORE_DEVICE", "GENRECORE_TASK", "GENRECORE_BY", *NAMES)
+
+
+class NoAnswer(GenrecoreError):
+    """The scheduler cannot be reached now, or did not answer in time: nothing is known."""
+
+
+class Refused(GenrecoreError):
+    """The scheduler refused something; the text is its own."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the scheduler says of a job.
+
+    Attributes:
+        id: Its number.
+        word: Slurm's state, for example `PENDING`.
+        code: Why it waits or how it ended, for example `Priority`.
+        starts_at: Seconds since 1970 at which it started or is expected to; None if unknown.
+        nodes: Where it runs.
+        comment: As it was submitted.
+        restarts: How often it was started again.
+        signal: That ended it; 0 if none did.
+    """
+
+    id: str
+    word: str
+    code: str = ""
+    starts_at: float | None = None
+    nodes: str = ""
+    comment: str = ""
+    restarts: int = 0
+    signal: int = 0
+
+
+@dataclass(frozen=True)
+class Login:
+    """The machine on which Slurm's commands are called.
+
+    Attributes:
+        host: As ssh takes it; this machine where it is empty.
+    """
+
+    host: str = ""
+
+    def call(self, *words: str, content: str = "", patience_s: float = _PATIENCE_S) -> str:
+        """The output of a command, its errors after it.
+
+        Args:
+            words: The command and its arguments.
+            content: Its input.
+            patience_s: How long to wait.
+
+        Raises:
+            NoAnswer: The machine or the scheduler did not answer, or has no such command.
+            Refused: The command ended with an error.
+        """
+        command = [*_ssh(), self.host, "--", shlex.join(words)] if self.host else list(words)
+        environment = {name: value for name, value in os.environ.items() if name not in _PRIVATE}
+        try:
+            done = subprocess.run(
+                command,
+                input=content,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=patience_s,
+                env=environment,
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired:
+            raise NoAnswer(f"{self} did not answer {words[0]} in {patience_s:.0f} s.") from None
+        except OSError:
+            raise NoAnswer(f"{command[0]} is not installed on this machine.") from None
+        if done.returncode:
+            text = _plain(done.stderr) or f"{words[0]} ended with exit code {done.returncode}."
+            unreachable = self.host and done.returncode == 255
+            missing = self.host and done.returncode == 127
+            if unreachable or missing or _NO_ANSWER.search(text):
+                raise NoAnswer(text)
+            raise Refused(text)
+        return f"{done.stdout}\n{done.stderr}".strip()
+
+    def jobs(self) -> dict[str, Job]:
+        """All jobs of this user that the scheduler remembers, by their ids, in one call. Those that
+        ended are among them for a few minutes.
+
+        Raises:
+            NoAnswer: As `call`.
+            Refused: As `call`.
+        """
+        text = self.call("squeue", "--me", "--states=all", "--json")
+        try:
+            entries = json.loads(text[: text.rindex("}") + 1])["jobs"]
+            jobs = [_job(entry) for entry in entries]
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise NoAnswer(f"squeue on {self} answered what is no list of jobs.") from None
+        return {job.id: job for job in jobs}
+
+    def submit(self, script: str) -> str:
+        """Hands a batch script to the scheduler; returns the job's id. Errors as `call`."""
+        said = self.call("sbatch", "--parsable", content=script)
+        number = re.search(r"^(\d+)(;.*)?$", said, re.MULTILINE)
+        if number is None:
+            raise NoAnswer(f"sbatch on {self} said: {said}")
+        return number[1]
+
+    def test(self, script: str) -> str:
+        """When the scheduler would start this script, in its own words, without submitting it.
+        Errors as `call`."""
+        return _plain(self.call("sbatch", "--test-only", content=script))
+
+    def __str__(self) -> str:
+        return self.host or "this machine"
+
+
+def _ssh() -> list[str]:
+    sockets = cache_dir() / "ssh"
+    sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+    options = {
+        "BatchMode": "yes",
+        "ConnectTimeout": "10",
+        "ControlMaster": "auto",
+        "ControlPath": f"{sockets}/%C",
+        "ControlPersist": "10m",
+    }
+    settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return [*shlex.split(os.environ.get(SSH, "ssh")), *settings]
+
+
+def _plain(text: str) -> str:
+    """The lines of an error without the command's name before each."""
+    lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in text.splitlines()]
+    return "; ".join(line for line in lines if line)
+
+
+def _job(entry: Mapping[str, Any]) -> Job:
+    """A job from squeue's JSON, whose form changed between versions."""
+    starts_at = _number(entry.get("start_time"))
+    return Job(
+        id=str(entry["job_id"]),
+        word=_text(entry["job_state"]),
+        code="" if (code := _text(entry.get("state_reason"))) == "None" else code,
+        starts_at=starts_at or None,
+        nodes=str(entry.get("nodes") or ""),
+        comment=_text(entry.get("comment")),
+        restarts=int(_number(entry.get("restart_cnt"))),
+        signal=_signal(entry.get("exit_code")),
+    )
+
+
+def _text(value: Any) -> str:
+    """A word; newer versions give a list, the state first."""
+    return str((value[0] if value else "") if isinstance(value, list) else value or "")
+
+
+def _number(value: Any) -> float:
+    """A number; newer versions give an object with `set` and `number`."""
+    if isinstance(value, Mapping):
+        value = value.get("number") if value.get("set") else 0
+    return float(value or 0)
+
+
+def _signal(value: Any) -> int:
+    """The signal in an exit code, which older versions give as the raw status of `wait`."""
+    if isinstance(value, Mapping):
+        signal = value.get("signal") or {}
+        return int(_number(signal.get("signal_id", signal.get("id"))))
+    return int(value or 0) & 0x7F

@@ -1,0 +1,250 @@
+"""Runs as jobs of Slurm clusters: submitted, watched by one call for all, found again by their tag.
+
+The run folder is the record: `job.json` holds the job's id and what the scheduler said last, since
+a scheduler forgets jobs minutes after their end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from genrecore.errors import GenrecoreError
+from genrecore.jobs.executors import Force
+from genrecore.jobs.slurm import states as words
+from genrecore.jobs.slurm.commands import Job, Login, NoAnswer, Refused
+from genrecore.jobs.slurm.profiles import Profile, find, poll_s
+from genrecore.jobs.slurm.script import script, tag
+from genrecore.store import generations
+from genrecore.store.files import Unreadable, write_json, write_text
+from genrecore.store.locks import LOCK, held
+from genrecore.store.records import JobFile
+from genrecore.store.run import JOB, SCHEDULER, SCRIPT, Run, scheduler
+from genrecore.store.runs import fault
+from genrecore.store.status import FINAL, Status, stop_asked
+
+GONE_AFTER_S = 120.0  # unknown to a scheduler that answers; lists may miss a job for a moment
+_MOST_STARTS = 3
+
+
+class Slurm:
+    """The clusters of a store's profiles."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self._known: dict[str, dict[str, Job]] = {}  # by host, as the scheduler told this runner
+        self._told_at: dict[str, float] = {}
+        self._n_ahead: dict[str, int] = {}  # jobs that wait there, by profile
+        self._lost: set[tuple[str, int]] = set()  # runs whose job ended and who are lost for good
+        self._full: set[str] = set()  # profiles that take no more until schedulers are asked again
+
+    def describe(self) -> str:
+        """What it is, in words."""
+        return "Slurm clusters, by their profiles"
+
+    def adopt(self, runs: Sequence[Run]) -> None:
+        """Jobs of an earlier runner are found by their tags as soon as the scheduler answers."""
+
+    def states(self, runs: Sequence[Run]) -> None:
+        """Asks each scheduler that has one of these runs for all its jobs, unless that was done
+        just now."""
+        jobs = [job for run in runs if (job := _job_of(run))]
+        self._n_ahead = {}
+        for job in jobs:
+            if job["state"] in ("submitting", "waiting"):
+                self._n_ahead[job["on"]] = self._n_ahead.get(job["on"], 0) + 1
+        for host in {job["host"] for job in jobs if job["state"] != "ended"}:
+            last = scheduler(self.store)
+            asked_at = max(last["answered"].get(host, 0.0), self._told_at.get(host, 0.0))
+            if abs(time.time() - asked_at) < poll_s(self.store):
+                continue
+            self._told_at[host] = time.time()
+            self._full.clear()
+            try:
+                self._known[host] = Login(host).jobs()
+            except GenrecoreError as error:
+                last["faults"][host] = str(error)
+                self._known.pop(host, None)
+            else:
+                last["answered"][host] = time.time()
+                last["faults"].pop(host, None)
+            with contextlib.suppress(OSError):
+                write_json(self.store / SCHEDULER, last)
+
+    def settle(self, run: Run) -> None:
+        """Writes what the scheduler said of its job, and what follows for the run."""
+        job = _job_of(run)
+        known = self._known.get(job.get("host", ""))
+        if not job or job["state"] == "ended" or known is None:
+            if job and job["state"] == "ended":
+                self._follow(run, job)
+            return
+        said = known.get(job["id"]) or _tagged(known, run, job)
+        if said is None and self._told_at[job["host"]] > job["submitted_at"]:
+            self._note_absence(run, job)
+        elif said is not None:
+            self._note(run, job, said)
+        if (now := _job_of(run)).get("state") == "ended":
+            self._follow(run, now)
+
+    def lives(self, run: Run) -> bool:
+        """Whether the scheduler has a job for it that has not ended."""
+        job = _job_of(run)
+        return bool(job) and job["state"] != "ended"
+
+    def submit(self, run: Run) -> bool:
+        """Writes the batch script into the run's folder and hands it to `sbatch`."""
+        unreadable = fault(run.folder)
+        if unreadable is not None:
+            raise unreadable
+        place = str(run.queue["on"])
+        profile = find(place, self.store)
+        if place in self._full or self._n_ahead.get(place, 0) >= profile.ahead:
+            return False
+        with held(run.folder / LOCK, patience_s=0.1) as acquired:
+            if not acquired or Status(run.folder).values.get("state") != "queued":
+                return False
+            return self._hand_over(run, profile)
+
+    def stop(self, run: Run, force: Force) -> None:
+        """Signals its job; where the scheduler does not answer, the job ends before it writes."""
+        job = _job_of(run)
+        if not job or not job["id"]:
+            return
+        login = Login(job["host"])
+        with contextlib.suppress(NoAnswer, Refused):
+            if force == "ask":
+                if job["state"] == "running":
+                    login.call("scancel", "--batch", "--signal=USR1", job["id"])
+            elif force == "terminate":
+                login.call("scancel", job["id"])
+            else:
+                generations.announce(run.folder)
+                login.call("scancel", "--full", "--signal=KILL", job["id"])
+
+    def _hand_over(self, run: Run, profile: Profile) -> bool:
+        generation = generations.announce(run.folder)
+        text = script(run, profile, generation)
+        write_text(run.folder / SCRIPT, text)
+        job = JobFile(
+            on=profile.place,
+            host=profile.host,
+            generation=generation,
+            submitted_at=time.time(),
+        ).model_dump()
+        write_json(run.folder / JOB, job)  # before: whatever happens now, the tag is looked for
+        try:
+            job |= {"id": profile.login.submit(text), "state": "waiting"}
+        except NoAnswer:
+            return True  # it may have been taken
+        except Refused as error:
+            (run.folder / JOB).unlink()
+            if words.is_full(str(error)):
+                self._full.add(profile.place)
+                return False
+            field = words.field(str(error))
+            where = f" (the profile's field {field})" if field else ""
+            raise GenrecoreError(f"The cluster refused the job{where}: {error}") from None
+        self._n_ahead[profile.place] = self._n_ahead.get(profile.place, 0) + 1
+        write_json(run.folder / JOB, job)
+        return True
+
+    def _note(self, run: Run, job: dict[str, Any], said: Job) -> None:
+        """Writes what the scheduler says of a job, where that is something new."""
+        values: dict[str, Any] = {
+            "id": said.id,
+            "state": words.kind(said.word),
+            "word": said.word,
+            "code": said.code,
+            "reason": words.sentence(said.code, said.word),
+            "never": words.kind(said.word) == "waiting" and words.never_starts(said.code),
+            "starts_at": said.starts_at,
+            "node": said.nodes,
+            "restarts": said.restarts,
+            "gone_since": None,
+        }
+        if values["state"] == "ended" and said.signal:
+            values["reason"] += f" It was ended by signal {said.signal}."
+        if any(job[key] != value for key, value in values.items()):
+            write_json(run.folder / JOB, job | values)
+
+    def _note_absence(self, run: Run, job: dict[str, Any]) -> None:
+        """A job counts as gone after minutes in which the scheduler knew nothing of it."""
+        since = job["gone_since"] or time.time()
+        if job["gone_since"] is None:
+            write_json(run.folder / JOB, job | {"gone_since": since})
+        elif time.time() - since > GONE_AFTER_S:
+            reason = "The scheduler knows nothing of it any more."
+            write_json(run.folder / JOB, job | {"state": "ended", "word": "", "reason": reason})
+
+    def _follow(self, run: Run, job: dict[str, Any]) -> None:
+        """Has a run go on, stop or fail whose job has ended; what a process still writes counts
+        more than what the scheduler said."""
+        if (run.run_id, job["generation"]) in self._lost or Run(run.folder).alive:
+            return
+        with held(run.folder / LOCK, patience_s=0.0) as acquired:
+            status = Status(run.folder)
+            state, began = status.values.get("state"), generations.read(run.folder)["starts"] > 0
+            if not acquired or state in FINAL:
+                return
+            by_cluster = job["word"] in words.BY_THE_CLUSTER
+            asked = stop_asked(run.folder)
+            if job["word"] == "CANCELLED" or asked:
+                reason = "Stopped on request." if asked else "Its job was cancelled on the cluster."
+                status.move("stopped", reason, finished_at=time.time(), time_left_s=None)
+            elif state == "queued" and not began:
+                self._mend_false_start(run, job, status)
+            elif state == "queued" or by_cluster:
+                self._go_on(run, job, status)
+            else:  # its job's state and reason say how
+                self._lost.add((run.run_id, job["generation"]))
+
+    def _mend_false_start(self, run: Run, job: dict[str, Any], status: Status) -> None:
+        starts = int(status.values.get("starts", 0)) + 1
+        if starts < _MOST_STARTS:
+            (run.folder / JOB).unlink(missing_ok=True)
+            status.move("queued", "Its job ended before it began.", starts=starts)
+            return
+        said = (run.log(2_000).strip().splitlines() or [job["reason"]])[-1]
+        reason = f"Its job ended {_MOST_STARTS} times before it began; it said: {said}"
+        status.move("failed", reason, finished_at=time.time())
+
+    def _go_on(self, run: Run, job: dict[str, Any], status: Status) -> None:
+        reason = f"Its job ended ({job['word'] or 'unknown'}); it goes on from its last checkpoint."
+        with contextlib.suppress(GenrecoreError):
+            if find(job["on"], self.store).requeue:
+                (run.folder / JOB).unlink(missing_ok=True)
+                status.move("queued", reason, starts=0)
+                return
+        reason = f"Its job ended ({job['word'] or 'unknown'}); resume goes on from its checkpoint."
+        status.move("stopped", reason, finished_at=time.time(), time_left_s=None)
+
+
+def cancel(run: Run) -> None:
+    """Has the scheduler forget a job that waits for it; where it does not answer, the job ends as
+    soon as it begins."""
+    job = _job_of(run)
+    generations.announce(run.folder)
+    (run.folder / JOB).unlink(missing_ok=True)
+    if job and job["id"]:
+        with contextlib.suppress(NoAnswer, Refused):
+            Login(job["host"]).call("scancel", job["id"], patience_s=10.0)
+
+
+def _job_of(run: Run) -> dict[str, Any]:
+    """The run's job as its folder has it now; empty where there is none."""
+    try:
+        return Run(run.folder).job
+    except Unreadable:
+        return {}
+
+
+def _tagged(known: dict[str, Job], run: Run, job: dict[str, Any]) -> Job | None:
+    """The job with the tag of a run, whose submission was interrupted."""
+    if job["id"]:
+        return None
+    own = tag(run.run_id, job["generation"])
+    return next((said for said in known.values() if said.comment == own), None)

@@ -1,0 +1,252 @@
+"""Profiles: what a run asks of a cluster, under a name, in the store's `settings.json`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.jobs.access import visitor, work
+from genrecore.jobs.slurm.commands import Login
+from genrecore.store import settings
+from genrecore.words import listed
+
+PLACE = "slurm:"
+POLL_S = 30.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_TIME = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?|\d+-\d{1,2}")
+_WORD = r"^[^\s'\"\\;|&$`<>]*$"  # one word of an option
+
+
+class Profile(BaseModel):
+    """What a run asks for. An empty field is left to the cluster's own defaults.
+
+    Attributes:
+        name: By which it is chosen, as `slurm:NAME`.
+        host: The login node whose commands are called through ssh; empty for this machine.
+        store: The folder of the runs as the cluster's nodes see it; empty where it is the same.
+        partition, account, qos, time, cpus, memory, constraint: As `sbatch` takes them.
+        gpus: On each node: a number, or a kind and a number, as `a100:2`.
+        nodes: How many; a run of several processes is spread over them.
+        lines: Shell lines before the start, as `module load cuda` or the activation of a venv.
+        flags: Further options of `sbatch`.
+        command: What starts genrecore on a node.
+        requeue: Whether a run goes on by itself where its time limit came or its node failed.
+        warn_s: Seconds before the time limit at which a run saves and ends.
+        ahead: How many jobs may wait for the scheduler at a time; further runs wait here.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    host: Annotated[str, Field(pattern=_WORD)] = ""
+    store: str = ""
+    partition: Annotated[str, Field(pattern=_WORD)] = ""
+    account: Annotated[str, Field(pattern=_WORD)] = ""
+    qos: Annotated[str, Field(pattern=_WORD)] = ""
+    time: str = ""
+    gpus: Annotated[str, Field(pattern=r"^(([\w.-]+:)?\d+)?$")] = ""
+    cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
+    memory: Annotated[str, Field(pattern=r"^(\d+[KMGT]?)?$")] = ""
+    constraint: Annotated[str, Field(pattern=r"^[^\s'\"\\;$`<>]*$")] = ""
+    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    lines: list[str] = []
+    flags: list[str] = []
+    command: str = ""
+    requeue: bool = True
+    warn_s: Annotated[int, Field(ge=5, le=3600)] = 90
+    ahead: Annotated[int, Field(ge=1, le=1000)] = 20
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError("a name is letters, digits, dots, dashes; 40 at most")
+        return name
+
+    @field_validator("host")
+    @classmethod
+    def _is_host(cls, host: str) -> str:
+        if host.startswith("-"):
+            raise ValueError("a host does not begin with a dash")
+        return host
+
+    @field_validator("time")
+    @classmethod
+    def _is_time(cls, time: str) -> str:
+        if time and not _TIME.fullmatch(time):
+            raise ValueError("expected minutes, H:MM:SS or D-HH:MM:SS")
+        return time
+
+    @property
+    def place(self) -> str:
+        """How it is named where a run is sent: `slurm:NAME`."""
+        return PLACE + self.name
+
+    @property
+    def login(self) -> Login:
+        """Where its commands are called."""
+        return Login(self.host)
+
+    def options(self) -> list[str]:
+        """The options of `sbatch` that say what a run asks for."""
+        values = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "time": self.time,
+            "gpus-per-node": self.gpus if self.gpus != "0" else "",
+            "cpus-per-task": self.cpus,
+            "mem": self.memory,
+            "constraint": self.constraint,
+            "nodes": self.nodes,
+        }
+        return [f"--{name}={value}" for name, value in values.items() if value] + self.flags
+
+    def in_words(self) -> str:
+        """What it asks for, as one reads it."""
+        gpus = f"{self.gpus} GPU" if self.gpus not in ("", "0") else ""
+        parts = [
+            f"partition {self.partition}" if self.partition else "",
+            f"{self.nodes} nodes" if self.nodes > 1 else "",
+            gpus,
+            f"{self.cpus} CPUs" if self.cpus else "",
+            self.memory,
+            f"at most {self.time}" if self.time else "",
+            f"through {self.host}" if self.host else "",
+        ]
+        return ", ".join(part for part in parts if part) or "the cluster's defaults"
+
+
+def checked(values: dict[str, Any]) -> Profile:
+    """A profile of these values.
+
+    Raises:
+        UsageError: A value is not possible; the sentence names the field.
+    """
+    try:
+        profile = Profile.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"])) or "profile"
+        raise UsageError(
+            f"The profile's field {name} cannot be {first['input']!r}: {first['msg']}."
+        ) from None
+    for text in [*profile.lines, *profile.flags, profile.store, profile.command]:
+        if any(not char.isprintable() for char in text):
+            raise UsageError("The lines, flags, store and command of a profile are plain text.")
+    if any(not flag.startswith("-") for flag in profile.flags):
+        raise UsageError("Each flag of a profile begins with a dash, as --exclusive.")
+    return profile
+
+
+def profiles(store: Path) -> dict[str, Profile]:
+    """The profiles by name; what does not fit is left out."""
+    found = {}
+    for values in _section(store).get("profiles") or []:
+        try:
+            profile = checked(values)
+        except UsageError:
+            continue
+        found[profile.name] = profile
+    return found
+
+
+def find(place: str, store: Path) -> Profile:
+    """The profile of `slurm:NAME`.
+
+    Raises:
+        UsageError: There is none.
+    """
+    known = profiles(store)
+    name = place.removeprefix(PLACE)
+    if not place.startswith(PLACE) or name not in known:
+        there = (
+            f"there are: {listed([one.place for one in known.values()])}"
+            if known
+            else ("there is none yet; make one with: genrecore cluster profiles add NAME")
+        )
+        raise UsageError(f"Runs cannot be sent to {place!r}: no such profile; {there}.")
+    return known[name]
+
+
+def poll_s(store: Path) -> float:
+    """Seconds between two questions to a scheduler."""
+    value = _section(store).get("poll_s")
+    return float(value) if isinstance(value, (int, float)) and 1 <= value <= 3600 else POLL_S
+
+
+@work("change the profiles of clusters")
+def keep(profile: Profile, store: Path) -> str:
+    """Keeps a profile, in place of one of the same name; returns a sentence.
+
+    Raises:
+        GenrecoreError: The store cannot be written, or the visitor comes from outside: a profile
+            holds commands.
+    """
+    _refuse_outsiders()
+    others = [one for one in profiles(store).values() if one.name != profile.name]
+    _write(store, [*others, profile])
+    return f"Runs can be sent to {profile.place}: {profile.in_words()}."
+
+
+@work("change the profiles of clusters")
+def remove(name: str, store: Path) -> str:
+    """Forgets a profile; returns a sentence. Errors as `find` and `keep`."""
+    _refuse_outsiders()
+    profile = find(PLACE + name.removeprefix(PLACE), store)
+    _write(store, [one for one in profiles(store).values() if one.name != profile.name])
+    return f"The profile {profile.name} is forgotten; jobs that were sent with it go on."
+
+
+@work("set how often schedulers are asked")
+def set_poll_s(seconds: float, store: Path) -> str:
+    """Sets the time between two questions to a scheduler; returns a sentence.
+
+    Raises:
+        UsageError: It is not between 1 and 3600.
+    """
+    if not 1 <= seconds <= 3600:
+        raise UsageError(f"A scheduler is asked every 1 to 3,600 seconds, not {seconds}.")
+    section = _section(store) | {"poll_s": seconds}
+    settings.change(store, "The cluster's settings", cluster=section)
+    return f"Schedulers are asked every {seconds:g} s while a job lives."
+
+
+def suggested(login: Login) -> Profile:
+    """A profile for a cluster: its default partition, and a GPU where that has some.
+
+    Raises:
+        NoAnswer: The scheduler did not answer.
+        Refused: It refused to.
+    """
+    from genrecore.jobs.slurm.partitions import partitions
+
+    found = partitions(login)
+    if not found:
+        raise GenrecoreError(f"The cluster of {login} has no partition that is up.")
+    best = max(found, key=lambda one: (one.is_default, one.n_gpus > 0))
+    gpus = "1" if best.n_gpus else ""
+    return Profile(name="default", host=login.host, partition=best.name, gpus=gpus)
+
+
+def _refuse_outsiders() -> None:
+    if visitor().is_from_outside:
+        raise GenrecoreError(
+            "Profiles hold commands that are carried out on the cluster, so only a user of this "
+            "machine may change them: genrecore cluster profiles."
+        )
+
+
+def _section(store: Path) -> dict[str, Any]:
+    section = settings.read(store).get("cluster")
+    return section if isinstance(section, dict) else {}
+
+
+def _write(store: Path, kept: list[Profile]) -> None:
+    values = [one.model_dump(exclude_defaults=True) for one in kept]
+    section = _section(store) | {"profiles": values}
+    settings.change(store, "The profiles", cluster=section)
