@@ -11,12 +11,13 @@ import os
 import re
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import cache_dir
 from genrecore.training.distributed import NAMES
 
 SSH = "GENRECORE_SSH"
@@ -146,15 +147,13 @@ class Login:
 
 
 def _ssh() -> list[str]:
-    sockets = cache_dir() / "ssh"
-    sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
-    options = {
-        "BatchMode": "yes",
-        "ConnectTimeout": "10",
-        "ControlMaster": "auto",
-        "ControlPath": f"{sockets}/%C",
-        "ControlPersist": "10m",
-    }
+    options = {"BatchMode": "yes", "ConnectTimeout": "10"}
+    # Short, since a socket's path may have 100 bytes, and for this user's eyes alone.
+    sockets = Path(tempfile.gettempdir(), f"genrecore-{os.getuid()}")
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    if sockets.stat().st_uid == os.getuid():
+        options |= {"ControlMaster": "auto", "ControlPersist": "10m"}
+        options["ControlPath"] = f"{sockets}/%C"
     settings = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     return [*shlex.split(os.environ.get(SSH, "ssh")), *settings]
 
