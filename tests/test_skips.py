@@ -37,6 +37,7 @@ NEED_ENCODERS = {
     "models/test_musicnn.py",
     "training/test_linear_probes.py",
     "ui/test_browser_first_minute.py",
+    "ui/test_browser_similar.py",
     "ui/test_page_audits.py",
     "ui/test_page_classify.py",
     "ui/test_page_errors.py",
