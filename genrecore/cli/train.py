@@ -36,7 +36,7 @@ from genrecore.jobs.slurm import inside
 from genrecore.jobs.spawn import spawn_run
 from genrecore.store.about import About, checked_about, write_about
 from genrecore.store.locks import LOCK, take_lock
-from genrecore.store.progress import Phase, Report
+from genrecore.store.progress import Ended, Phase, Report
 from genrecore.store.run import Run
 from genrecore.store.runs import create_held_run, find_run
 from genrecore.store.settings import keep_dataset
@@ -184,7 +184,8 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
         if not as_json:
             out.print(f"Run {run.run_id}")
         if several and devices:
-            state = _watch_processes(run, devices, locks, report)
+            with lifecycle.signals_ask_to_stop(run) if in_job else contextlib.nullcontext():
+                state = _watch_processes(run, devices, locks, report)
         else:
             state = lifecycle.execute(run, report, at_end.enter_context(distributed.joined()))
         if in_job:
@@ -212,8 +213,10 @@ def _watch_processes(run: Run, devices: list[str], locks: list[int], report: Rep
             time.sleep(0.2)
         except KeyboardInterrupt:
             ask_to_stop(run.folder)
+        except Ended:
+            continue  # its processes were told as well
     state = str(Run(run.folder).status.get("state", "queued"))
-    if state in FINAL:
+    if state in (*FINAL, "queued"):
         return state
     raise GenrecoreError(
         f"The processes of the run {run.run_id} ended with exit code {child.returncode} and left "

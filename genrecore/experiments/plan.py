@@ -5,7 +5,7 @@ A plan is a folder of the store, `.plans/<plan id>/`, written before its first r
 | file | content |
 |---|---|
 | `plan.json` | title, base configuration, what varies, the runs, the combinations left out |
-| `study.db` | of a search: its trials, as Optuna keeps them (`genrecore.experiments.search`) |
+| `study.log` | of a search: its trials, as Optuna keeps them (`genrecore.experiments.search`) |
 | `trials.json` | of a search: its trials as JSON, rewritten whenever one changes |
 | `lock`, `stop` | held by the process that queues its runs; present when a stop was asked for |
 
@@ -58,7 +58,7 @@ from genrecore.words import plural, visible_line
 
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"
-LISTED = ("plan.json", "trials.json", "study.db")
+LISTED = ("plan.json", "trials.json", "study.log", "study.db")
 """Files that a folder of a plan may have; one is enough to be listed."""
 """Reasons of runs that were ended by a plan or a search."""
 

@@ -4,7 +4,7 @@
 |---|---|
 | `plan.json` | its good values and runs; without a base, the plan is moved aside as a whole |
 | `trials.json` | taken away: the search writes it anew |
-| `study.db` | taken away: the search draws its trials again and finds the runs that are done |
+| `study.log` | taken away: the search draws its trials again and finds the runs that are done |
 | anything else | taken away |
 
 Copies lie in `damaged/` in the plan's folder; plans that were moved aside, in the store's folder

@@ -1,7 +1,7 @@
 """Searches: plans whose runs Optuna chooses, at random or by the scores of earlier ones (TPE).
 
 A trial is a run like any other, queued through `jobs`. Only validation scores count; the test clips
-take no part. The trials are in the plan's folder in `study.db`, which Optuna's own dashboard opens.
+take no part. The trials are in the plan's folder in `study.log`, which Optuna's dashboard opens.
 The driver of a search holds the plan's lock. A driver that was killed and started again continues
 the same study and finds the runs of its trials.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -42,7 +43,7 @@ _LOOK_EVERY_S = 0.3
 # Scores on other music or other clips are not comparable, and a seed must not be chosen by luck.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
                  "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
-_STUDY = "study.db"
+_STUDY, _OLD_STUDY = "study.log", "study.db"  # the latter of earlier versions
 _NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch", "training.ties")
 
 
@@ -413,7 +414,7 @@ class Driver:
 @contextlib.contextmanager
 def _opening(plan: Plan) -> Iterator[None]:
     """What a database raises that is damaged is of many kinds; here it is `Unreadable`."""
-    path = plan.folder / _STUDY
+    path = _study_file(plan)
     with contextlib.suppress(FileNotFoundError):
         open_regular(path, "plan").close()
     try:
@@ -429,21 +430,30 @@ def look_at_study(plan: Plan) -> None:
     Raises:
         Unreadable: The study of a search is damaged.
     """
-    if (plan.folder / _STUDY).exists() or (plan.folder / _STUDY).is_symlink():
+    if os.path.lexists(_study_file(plan)):
         with _opening(plan):
             _study(plan, _storage(plan)).get_trials(deepcopy=False)
 
 
-def _storage(plan: Plan) -> optuna.storages.RDBStorage:
-    from optuna.storages import RDBStorage
-
-    return RDBStorage(
-        f"sqlite:///{plan.folder / _STUDY}",
-        engine_kwargs={"connect_args": {"timeout": 30}},  # seconds, while a dashboard reads
-    )
+def _study_file(plan: Plan) -> Path:
+    old = plan.folder / _OLD_STUDY
+    return old if os.path.lexists(old) else plan.folder / _STUDY
 
 
-def _study(plan: Plan, storage: optuna.storages.RDBStorage) -> optuna.Study:
+def _storage(plan: Plan) -> optuna.storages.BaseStorage:
+    """A journal, to which lines are added under a lock that holds on shared file systems, too; an
+    SQLite file of an earlier version is read and written as it is."""
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = _study_file(plan)
+    if path.name == _OLD_STUDY:
+        wait = {"connect_args": {"timeout": 30}}  # seconds, while a dashboard reads
+        return RDBStorage(f"sqlite:///{path}", engine_kwargs=wait)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _study(plan: Plan, storage: optuna.storages.BaseStorage) -> optuna.Study:
     """The study in the plan's folder, created if it is not there yet."""
     import optuna
 

@@ -12,11 +12,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shlex
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from genrecore.errors import GenrecoreError
+from genrecore.store.generations import JOB
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -121,18 +126,47 @@ def joined() -> Iterator[Team]:
         torch.distributed.destroy_process_group()
 
 
+def n_nodes() -> int:
+    """On how many nodes of a cluster this run's processes are spread; 1 outside of its jobs."""
+    return int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) if os.environ.get(JOB) else 1
+
+
 def torchrun(n_processes: int, arguments: list[str]) -> list[str]:
-    """The command that starts a genrecore command in several processes of this machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    number = ["--nproc-per-node", str(n_processes), "--local-addr", "127.0.0.1"]
+    """The command that starts a genrecore command in several processes of this machine, or of the
+    nodes of a cluster's job: one torchrun on each, this first one leading.
+
+    Raises:
+        GenrecoreError: The processes cannot be shared out evenly among the nodes.
+    """
+    launcher, nodes = [sys.executable, "-m", "torch.distributed.run"], n_nodes()
     # Without the dashes torchrun takes --run for an abbreviation of an option of its own.
-    return [*launcher, *number, "-m", "--", "genrecore", *arguments]
+    program = ["-m", "--", "genrecore", *arguments]
+    if nodes == 1:
+        number = ["--nproc-per-node", str(n_processes), "--local-addr", "127.0.0.1"]
+        return [*launcher, "--standalone", *number, *program]
+    if n_processes % nodes:
+        raise GenrecoreError(
+            f"{n_processes} processes cannot be shared out evenly among {nodes} nodes; choose "
+            f"{nodes} processes, or a multiple of that."
+        )
+    port = 20_000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 10_000
+    # A batch script runs on the first node of its job, so this machine is where the others meet.
+    number = ["--nnodes", str(nodes), "--nproc-per-node", str(n_processes // nodes)]
+    number += ["--master-addr", socket.gethostname(), "--master-port", str(port)]
+    each = f"{shlex.join([*launcher, *number])} --node-rank $SLURM_NODEID {shlex.join(program)}"
+    step = ["--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        step += ["--cpus-per-task", os.environ["SLURM_CPUS_PER_TASK"]]
+    return ["srun", "--kill-on-bad-exit", *step, "bash", "-c", f"exec {each}"]
 
 
 def environment(n_processes: int, devices: list[str]) -> dict[str, str]:
-    """What `torchrun` needs in its environment: devices, the loopback interface, shared cores."""
+    """What `torchrun` needs in its environment: devices, the loopback interface, shared cores. In a
+    job of a cluster the scheduler has shared these out."""
     n_threads = max(1, (os.cpu_count() or 1) // n_processes)
     values = {"GENRECORE_DEVICE": devices[0]}
+    if n_nodes() > 1:
+        return values
     wanted = {"OMP_NUM_THREADS": str(n_threads)}
     if sys.platform == "linux":
         wanted |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}

@@ -72,7 +72,7 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
 
 
 def _execute(run: Run, progress: RunProgress, team: Team) -> str:
-    with _signals_ask_to_stop(run):
+    with signals_ask_to_stop(run):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
             with _deterministic(run.config.training.deterministic):
@@ -257,7 +257,7 @@ def _deterministic(on: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_ask_to_stop(run: Run) -> Iterator[None]:
+def signals_ask_to_stop(run: Run) -> Iterator[None]:
     """Inside, TERM and INT become the request to stop: the step is finished, a checkpoint kept.
 
     Where a stop was asked for already, the process ends at once, with the last checkpoint. In a job

@@ -85,13 +85,13 @@ def test_pages_of_plans_and_papers_go_on_beside_a_damaged_plan(search: Plan) -> 
 
 @pytest.mark.parametrize("damage", [to_text("x" * 5000), cut, to_folder, to_fifo, to_device])
 def test_a_damaged_study_is_a_sentence(damage: Callable[[Path], None], search: Plan) -> None:
-    damage(search.folder / "study.db")
-    with pytest.raises(Unreadable, match=r"The plan .* cannot be read: study\.db: "):
+    damage(search.folder / "study.log")
+    with pytest.raises(Unreadable, match=r"The plan .* cannot be read: study\.log: "):
         Driver(search)
 
 
 def test_a_study_that_is_gone_is_begun_anew(search: Plan) -> None:
-    gone(search.folder / "study.db")
+    gone(search.folder / "study.log")
     assert Driver(search).n_over == 0
 
 
@@ -105,8 +105,8 @@ MENDED = [
     ("trials.json", to_folder, "trials.json is taken away."),
     ("stop", to_folder, "stop is taken away."),
     ("lock", to_folder, "lock is taken away."),
-    ("study.db", cut, "study.db is taken away."),
-    ("study.db", to_fifo, "study.db is taken away."),
+    ("study.log", cut, "study.log is taken away."),
+    ("study.log", to_fifo, "study.log is taken away."),
 ]
 
 
@@ -121,7 +121,7 @@ def test_a_plan_is_mended_or_moved_aside(
     name: str, damage: Callable[[Path], None], sentence: str, search: Plan
 ) -> None:
     damage(search.folder / name)
-    if name != "study.db":  # which only a search at work reads
+    if name != "study.log":  # which only a search at work reads
         [row] = json.loads(command("plans", "repair", "--json"))
         assert row["plan"] == search.plan_id
     assert sentence in command("plans", "repair", search.plan_id)

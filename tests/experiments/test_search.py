@@ -13,6 +13,8 @@ import optuna
 import pytest
 from commands import genrecore, refused
 from conftest import TINY, wait_for
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig, with_values
@@ -65,9 +67,8 @@ def finish(driver: Driver) -> Plan:
 
 def study_of(plan: Plan) -> optuna.Study:
     """The study as anybody else opens it, by its file and the plan's id."""
-    return optuna.load_study(
-        study_name=plan.plan_id, storage=f"sqlite:///{plan.folder / 'study.db'}"
-    )
+    journal = JournalStorage(JournalFileBackend(str(plan.folder / "study.log")))
+    return optuna.load_study(study_name=plan.plan_id, storage=journal)
 
 
 @pytest.mark.parametrize(

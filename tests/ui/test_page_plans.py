@@ -228,7 +228,7 @@ def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is
     nobody_starts: Path, own_cache: Path
 ) -> None:
     plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Strategy("random", n_trials=3))
-    (plan.folder / "study.db").write_text("This is no database, so nobody can drive it.\n" * 50)
+    (plan.folder / "study.log").write_text("This is no journal, so nobody can drive it.\n" * 50)
     task = search.start(plan)
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
     unreadable = plans.start(plan_drafts.draft(BASE, [{"seed": [0, 1]}]))
@@ -236,7 +236,7 @@ def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is
     write_json(unreadable.folder / "plan.json", stored | {"base": {"no_such_field": 1}})
     app = open_page("plans")
     assert "The search ended:" in words(app)
-    assert "not a database" in words(app)
+    assert "study.log" in words(app)
     assert f"The plan {unreadable.plan_id} cannot be read" in words(app)
     assert "no_such_field" in genrecore("plans", "list").stderr
 
