@@ -35,6 +35,7 @@ from genrecore.jobs import actions, alerts, slots
 from genrecore.jobs.slurm import inside
 from genrecore.jobs.spawn import spawn_run
 from genrecore.store.about import About, checked_about, write_about
+from genrecore.store.generations import JOB
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Ended, Phase, Report
 from genrecore.store.run import Run
@@ -227,6 +228,7 @@ def _watch_processes(run: Run, devices: list[str], locks: list[int], report: Rep
 def _follow_leader(config: RunConfig) -> None:
     """Trains together with the process that writes the run; this one keeps nothing."""
     lifecycle = _import_lifecycle()
+    os.environ.pop(JOB, None)  # a cluster's job writes the leader's run
     with tempfile.TemporaryDirectory(prefix="genrecore-") as folder:
         unseen, lock = create_held_run(config, Path(folder))
         try:
