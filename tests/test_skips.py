@@ -22,7 +22,7 @@ MAY_SKIP = {
     "experiments/test_papers.py",  # no studies' texts
     "features/test_presets.py",  # no model takes a preset's kind
     "inference/test_onnx.py",  # no network of descriptors alone
-    "jobs/slurm_cluster.py",  # no Slurm, munge or sshd
+    "jobs/slurm_cluster.py",  # no Slurm, munge, sshd or MariaDB
     "reporting/test_trackers.py",  # no MLflow
     "training/test_training.py",  # no CUDA
     "ui/test_nginx.py",  # no nginx
@@ -84,7 +84,7 @@ def test_without_a_network_only_the_tests_of_encoders_are_skipped() -> None:
 
 
 def test_without_slurm_only_the_tests_of_clusters_are_skipped() -> None:
-    fixtures = {"slurm", "slurm_cluster", "idle_cluster", "login_node"}
+    fixtures = {"slurm", "slurm_cluster", "idle_cluster", "login_node", "accounted_slurm"}
     arguments = {
         name: {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
         for name, tree in modules().items()

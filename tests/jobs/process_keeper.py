@@ -12,11 +12,38 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Keeper:
+    """Starts processes, of which nothing is left when it stops or dies."""
+
+    def __init__(self) -> None:
+        words = [sys.executable, __file__]
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+        )
+
+    def start(self, *words: str | Path) -> psutil.Process:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([str(word) for word in words]) + "\n")
+        self.process.stdin.flush()
+        return psutil.Process(int(self.process.stdout.readline()))
+
+    def children(self) -> list[psutil.Process]:
+        """What it started or adopted, and lives."""
+        return psutil.Process(self.process.pid).children()
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
 
 
 def reap(*_: int | FrameType | None) -> None:

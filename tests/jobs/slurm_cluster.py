@@ -17,7 +17,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,10 +26,11 @@ from typing import Any
 import psutil
 import pytest
 from conftest import wait_for
+from process_keeper import Keeper
 
 # One worker has the cluster, and its tests come one after another.
 ON_SLURM = [pytest.mark.xdist_group("slurm")]
-COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo", "sacct")
+COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sacctmgr")
 WITH_SBIN = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
 # With config_overrides any machine may pretend to have these nodes. Jobs that are requeued wait for
 # `cred_expire` seconds (by default 120) and start 6 to 9 s later; with 1 s none starts any more.
@@ -53,7 +53,7 @@ SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+{accounting}
 MpiDefault=none
 GresTypes=gpu
 SelectType=select/cons_tres
@@ -74,8 +74,29 @@ PartitionName=short MaxTime=00:01:00
 PartitionName=single MaxNodes=1 AllowAccounts=music
 PartitionName=spare PriorityTier=1 PreemptMode=REQUEUE
 """
+ACCOUNTING = """
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost={address}
+AccountingStoragePort={dbd_port}
+AccountingStoragePass={folder}/munge/socket
+AccountingStorageEnforce=associations,limits,qos
+"""
+SLURMDBD = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost={host}
+DbdAddr={address}
+DbdPort={dbd_port}
+SlurmUser={user}
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser={user}
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+CommunicationParameters=NoInAddrAny
+"""
 LOGGED = """#!/usr/bin/env bash
-printf '%(%s)T %s\\n' -1 "{name} ${{*//$'\\n'/ }}" >>{log}
+printf '%s\\n' "${{EPOCHREALTIME/,/.}} {name} ${{*//$'\\n'/ }}" >>{log}
 exec {program} "$@"
 """
 SSHD = """
@@ -130,37 +151,11 @@ def listens(address: str, port: int) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
-class Keeper:
-    """Starts processes, of which nothing is left when it stops; see `process_keeper`."""
-
-    def __init__(self) -> None:
-        words = [sys.executable, str(Path(__file__).with_name("process_keeper.py"))]
-        self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
-        )
-
-    def start(self, *words: str | Path) -> psutil.Process:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(word) for word in words]) + "\n")
-        self.process.stdin.flush()
-        return psutil.Process(int(self.process.stdout.readline()))
-
-    def children(self) -> list[psutil.Process]:
-        """What it started or adopted, and lives."""
-        return psutil.Process(self.process.pid).children()
-
-    def stop(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(timeout=30)
-
-
 @dataclass(frozen=True)
 class Call:
     """A command of the scheduler, when it was called (seconds since 1970), and its words."""
 
-    time_s: int
+    time_s: float
     command: str
     words: str
 
@@ -170,10 +165,12 @@ class SlurmCluster:
     default, an hour), `short` (a minute), `single` (one node, for the account `music` alone) and
     `spare` (jobs of the others take its place) all have. Every call of a command is recorded.
 
-    Without slurmdbd, as many small clusters are.
+    Many small clusters keep no accounts. With `accounting`, by slurmdbd and a MariaDB of its own,
+    sacct answers within seconds, the present user has the account `music`, and jobs for an account
+    or a QoS that is unknown are refused.
     """
 
-    def __init__(self, folder: Path, nodes: int = 2) -> None:
+    def __init__(self, folder: Path, nodes: int = 2, accounting: bool = False) -> None:
         self.folder = folder
         self.names = [f"n{number}" for number in range(1, nodes + 1)]
         self.environment = {
@@ -181,10 +178,13 @@ class SlurmCluster:
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         }
         self._daemons: dict[str, psutil.Process] = {}
-        self._write()
+        self._cluster = f"t{secrets.token_hex(4)}"
+        self._write(accounting)
         self._keeper = Keeper()
         try:
             self._start_munged()
+            if accounting:
+                self._start_accounting()
             self.start_controller()
             for name in self.names:
                 self.start_node(name)
@@ -193,22 +193,27 @@ class SlurmCluster:
             self.stop()
             raise
 
-    def _write(self) -> None:
+    def _write(self, accounting: bool) -> None:
         for name in ("munge", "state", "bin", *(f"spool-{name}" for name in self.names)):
             (self.folder / name).mkdir(parents=True)
-        host = socket.gethostname().split(".")[0]
-        address = socket.gethostbyname(socket.gethostname())
-        port, *ports = free_ports(1 + len(self.names), address)
-        self._controller = (address, port)
+        host = socket.gethostname()
+        address = socket.gethostbyname(host)
+        port, dbd_port, *ports = free_ports(2 + len(self.names), address)
+        self._controller, self._dbd = (address, port), (address, dbd_port)
+        values = {
+            "host": host.split(".")[0], "address": address, "port": port, "dbd_port": dbd_port,
+            "user": getpass.getuser(), "folder": self.folder, "cluster": self._cluster,
+        }  # fmt: skip
         nodes = "\n".join(
-            f"NodeName={name} NodeHostname={host} NodeAddr={address} Port={own}"
+            f"NodeName={name} NodeHostname={values['host']} NodeAddr={address} Port={own}"
             for name, own in zip(self.names, ports, strict=True)
         )
-        configuration = CONFIGURATION.format(
-            cluster=f"t{secrets.token_hex(4)}", host=host, address=address, port=port,
-            user=getpass.getuser(), folder=self.folder, nodes=nodes,
-        )  # fmt: skip
+        accounts = ACCOUNTING.format(**values) if accounting else ""
+        configuration = CONFIGURATION.format(**values, nodes=nodes, accounting=accounts)
         (self.folder / "slurm.conf").write_text(configuration)
+        dbd = self.folder / "slurmdbd.conf"
+        dbd.touch(mode=0o600)
+        dbd.write_text(SLURMDBD.format(**values))
         (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
@@ -230,6 +235,29 @@ class SlurmCluster:
         )  # fmt: skip
         wait_for((folder / "socket").exists)
 
+    def _start_accounting(self) -> None:
+        data, user = self.folder / "mariadb", getpass.getuser()
+        install = [
+            program("mariadb-install-db", "mariadb-server"), "--no-defaults", f"--datadir={data}",
+            "--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}",
+            f"--user={user}", "--skip-test-db",
+        ]  # fmt: skip
+        subprocess.run(install, check=True, capture_output=True)
+        self._daemons["mariadbd"] = self._keeper.start(
+            program("mariadbd", "mariadb-server"), "--no-defaults", f"--datadir={data}",
+            f"--socket={data / 'socket'}", "--skip-networking", f"--user={user}",
+            f"--pid-file={data / 'pid'}", f"--log-error={data / 'log'}",
+        )  # fmt: skip
+        wait_for((data / "socket").exists)
+        self._daemons["slurmdbd"] = self._keeper.start(
+            "env", f"MYSQL_UNIX_PORT={data / 'socket'}", f"SLURM_CONF={self.folder / 'slurm.conf'}",
+            program("slurmdbd", "slurmdbd"), "-D",
+        )  # fmt: skip
+        wait_for(lambda: listens(*self._dbd), most_s=60)
+        for words in (["cluster", self._cluster], ["account", "music"],
+                      ["user", user, "account=music"]):  # fmt: skip
+            self.run("sacctmgr", "--immediate", "add", *words)
+
     def run(self, *words: str | Path) -> str:
         """What a command says; fails where it does. It is not recorded."""
         path = program(str(words[0]), "slurm-wlm")
@@ -245,16 +273,22 @@ class SlurmCluster:
         log = self.folder / "calls"
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         parts = [line.split(" ", 2) for line in lines]
-        return [Call(int(time_s), name, words) for time_s, name, words in parts]
+        return [Call(float(time_s), name, words) for time_s, name, words in parts]
+
+    def _ask(self, command: str) -> dict[str, Any]:
+        """What squeue or sinfo answers in JSON. Where slurmctld does not answer, they end well and
+        name no jobs or nodes."""
+        answer: dict[str, Any] = json.loads(self.run(command, "--json"))
+        assert not answer["errors"], answer["errors"]
+        return answer
 
     def jobs(self) -> dict[int, dict[str, Any]]:
         """What squeue knows of each job; also of those that ended less than a minute ago."""
-        return {job["job_id"]: job for job in json.loads(self.run("squeue", "--json"))["jobs"]}
+        return {job["job_id"]: job for job in self._ask("squeue")["jobs"]}
 
     def node_states(self) -> dict[str, str]:
         """For each node one of sinfo's words: idle, mixed, allocated, down, …"""
-        nodes = json.loads(self.run("sinfo", "--json"))["nodes"]
-        return {node["name"]: node["state"] for node in nodes}
+        return {node["name"]: node["state"] for node in self._ask("sinfo")["nodes"]}
 
     def wait_until_idle(self, most_s: float = 30.0) -> None:
         """Returns once no node has a job or is down; fails when that does not happen in time."""
@@ -319,11 +353,17 @@ class SlurmCluster:
         return processes
 
     def cancel_all(self) -> None:
-        """Ends all jobs without their having a say, and waits until they have ended."""
+        """Ends all jobs without their having a say, also those that the scheduler has forgotten,
+        and returns when none of their processes is left."""
         self.run("scancel", f"--user={getpass.getuser()}")
-        for process in self.job_processes():
+        wait_for(self._kill_jobs)
+
+    def _kill_jobs(self) -> bool:
+        processes = self.job_processes()
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        return not processes
 
     def restore(self) -> None:
         """Everything is as in the beginning: no jobs, and all nodes idle."""
@@ -396,6 +436,29 @@ def slurm(idle_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> SlurmC
     for name, value in idle_cluster.environment.items():
         monkeypatch.setenv(name, value)
     return idle_cluster
+
+
+@pytest.fixture(scope="session")
+def accounted_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """One cluster that keeps accounts for all tests of a worker."""
+    if not all(shutil.which(name, path=WITH_SBIN) for name in ("slurmdbd", "mariadbd")):
+        pytest.skip("no slurmdbd or MariaDB: 'apt-get install slurmdbd mariadb-server' gives both")
+    for name, package in (("slurmctld", "slurm-wlm"), ("munged", "munge")):
+        program(name, package)
+    cluster = SlurmCluster(tmp_path_factory.mktemp("accounted"), accounting=True)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def accounted_slurm(
+    accounted_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SlurmCluster]:
+    """The cluster of this machine, which keeps accounts."""
+    for name, value in accounted_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    yield accounted_cluster
+    accounted_cluster.restore()
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def test_jobs_outlive_their_controller(slurm: SlurmCluster) -> None:
     assert sleeping(slurm) == processes
 
 
+@pytest.mark.long
 def test_a_requeued_job_runs_again_within_seconds(slurm: SlurmCluster) -> None:
     job_id = sleeper(slurm)
     slurm.run("scontrol", "requeue", str(job_id))
@@ -105,6 +106,7 @@ def test_a_requeued_job_runs_again_within_seconds(slurm: SlurmCluster) -> None:
     assert slurm.jobs()[job_id]["restart_cnt"] == 1
 
 
+@pytest.mark.long
 def test_a_job_with_more_priority_takes_the_place_of_a_spare_one(slurm: SlurmCluster) -> None:
     spare = [sleeper(slurm, "--partition=spare") for _ in range(2)]
     sleeper(slurm)
@@ -183,3 +185,17 @@ def test_a_job_is_warned_before_its_time_ends_and_killed_then(
     assert state(slurm, job_id) == "RUNNING"
     wait_for(lambda: state(slurm, job_id) == "TIMEOUT", most_s=120)
     assert not slurm.job_processes()
+
+
+@pytest.mark.long
+def test_accounts_remember_jobs_and_are_required(accounted_slurm: SlurmCluster) -> None:
+    job_id = submit(accounted_slurm, "--account=music", "--wrap", "false")
+    words = ["sacct", "--allocations", "--noheader", "--parsable2", f"--jobs={job_id}",
+             "--format=State,Account"]  # fmt: skip
+    wait_for(lambda: accounted_slurm.run(*words).strip() == "FAILED|music")
+    for word, reason in (("--account=nobody", "Invalid account"), ("--qos=best", "Invalid qos")):
+        refused = subprocess.run(
+            ["sbatch", word, "--wrap", "true"], capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 1
+        assert reason in refused.stderr
