@@ -398,11 +398,14 @@ def _outline(file: AnyFile, n_frames: int, n_most: int) -> np.ndarray:
 
 def _mono(block: np.ndarray) -> np.ndarray:
     """The mean (n,) of the channels of a block (n, channels)."""
-    mono = block[:, 0].copy()
+    channels = block.T
+    if len(channels) == 1:
+        return channels[0].copy()
     with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused later
-        for channel in range(1, block.shape[1]):  # five times faster than mean(axis=1)
-            mono += block[:, channel]
-    mono /= block.shape[1]
+        mono: np.ndarray = channels[0] + channels[1]  # five times faster than mean(axis=1)
+        for channel in channels[2:]:
+            mono += channel
+    mono /= len(channels)
     return mono
 
 
