@@ -398,14 +398,11 @@ def _outline(file: AnyFile, n_frames: int, n_most: int) -> np.ndarray:
 
 def _mono(block: np.ndarray) -> np.ndarray:
     """The mean (n,) of the channels of a block (n, channels)."""
-    channels = block.T
-    if len(channels) == 1:
-        return channels[0].copy()
+    mono = block[:, 0].copy()
     with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused later
-        mono: np.ndarray = channels[0] + channels[1]  # five times faster than mean(axis=1)
-        for channel in channels[2:]:
-            mono += channel
-    mono /= len(channels)
+        for channel in range(1, block.shape[1]):  # five times faster than mean(axis=1)
+            mono += block[:, channel]
+    mono /= block.shape[1]
     return mono
 
 

@@ -93,8 +93,7 @@ class FFmpegFile:
     def blocks(self, first: int = 0, end: int | None = None) -> Iterator[np.ndarray]:
         """Blocks (n, channels) float32 from frame `first` to `end`, or to the file's.
 
-        A block is only valid until the next one. All of the file is decoded, for nothing else tells
-        how long it is and whether it is whole.
+        All of the file is decoded, for nothing else tells how long it is and whether it is whole.
 
         Raises:
             Damaged: FFmpeg cannot read the file any more.
@@ -106,17 +105,17 @@ class FFmpegFile:
                 self._begin()
             frames = itertools.chain([self._first], self._frames)
             self._first, self.n_decoded, part = None, 0, None
-            for frame in frames:  # tens of thousands of an hour: few operations for each
-                if part and part.is_empty and part.fits(frame):
-                    n_after = self.n_decoded + frame.samples
-                    if n_after <= first or (end is not None and self.n_decoded >= end):
-                        self.n_decoded = n_after  # what is not wanted is counted
-                        continue
-                if not (part and part.takes(frame)):
+            for frame in frames:
+                is_before = self.n_decoded + frame.samples <= first
+                is_wanted = not is_before and (end is None or self.n_decoded < end)
+                if not is_wanted and part is not None and part.is_empty and part.fits(frame):
+                    self.n_decoded += frame.samples  # what is not wanted is counted
+                    continue
+                if part is None or not part.takes(frame):
                     yield from self._wanted(part.rest() if part else (), first, end)
                     part = _Part(frame, self.samplerate)
                     part.takes(frame)
-                if part.n_free <= 0:
+                if part.is_full:
                     yield from self._wanted(part.block(), first, end)
             yield from self._wanted(part.rest() if part else (), first, end)
             padding = self.n_decoded - self.announced  # to a whole frame of the coder
@@ -253,12 +252,7 @@ class _Skipped:
 
 class _Part:
     """Frames of one rate, layout and sample format on their way to blocks (n, channels) float32;
-    a file has several where the parts of a chain meet.
-
-    Attributes:
-        is_empty: Whether nothing waits, neither here nor in a resampler.
-        n_free: Samples a channel that may come until there is enough for a block.
-    """
+    a file has several where the parts of a chain meet."""
 
     def __init__(self, frame: Any, rate_hz: int) -> None:
         import av
@@ -268,13 +262,21 @@ class _Part:
         self._most = BLOCK_VALUES // self._n_channels
         self._type, self._full_scale = _SAMPLES[frame.format.name.removesuffix("p")]
         self._n_at_once = max(1, BLOCK_VALUES * frame.sample_rate // rate_hz)  # of one block
-        self._buffer = np.empty((0, self._n_channels), np.float32)  # new pages take time to clear
         self._resampler = None
         if frame.sample_rate != rate_hz:
             self._resampler = soxr.ResampleStream(
                 frame.sample_rate, rate_hz, 1, dtype="float32", quality="HQ"
             )
-        self.n_free, self.is_empty = self._most, self._resampler is None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame waits."""
+        return self._resampler is None and not self._fifo.samples
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough frames wait for a block."""
+        return bool(self._fifo.samples >= self._most)
 
     def fits(self, frame: Any) -> bool:
         """Whether the frame continues this part."""
@@ -284,15 +286,13 @@ class _Part:
 
     def takes(self, frame: Any) -> bool:
         """Whether the frame continues this part; then it waits."""
-        if frame.layout.nb_channels != self._n_channels:
+        if not self.fits(frame):
             return False
         frame.pts = None  # gaps are not filled
         try:
             self._fifo.write(frame)
-        except ValueError:  # another sample format or rate
+        except ValueError:  # another sample format
             return False
-        self.n_free -= frame.samples
-        self.is_empty = False
         return True
 
     def block(self) -> Iterator[np.ndarray]:
@@ -300,11 +300,8 @@ class _Part:
         frame = self._fifo.read()
         if frame is None:
             return
-        self.n_free, self.is_empty = self._most, self._resampler is None
         n, planes = frame.samples, frame.planes
-        if n > len(self._buffer):
-            self._buffer = np.empty((n, self._n_channels), np.float32, "F")
-        block = self._buffer[:n]
+        block = np.empty((n, self._n_channels), np.float32, "F")
         if frame.format.is_planar:
             for channel, plane in zip(block.T, planes, strict=False):
                 channel[:] = np.frombuffer(plane, self._type, n)

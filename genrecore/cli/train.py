@@ -43,6 +43,7 @@ from genrecore.store.runs import create_held_run, find_run
 from genrecore.store.settings import keep_dataset
 from genrecore.store.status import FINAL, LOG, ask_to_stop, stop_asked
 from genrecore.training import distributed
+from genrecore.training.progress import signals_ask_to_stop
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -185,7 +186,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
         if not as_json:
             out.print(f"Run {run.run_id}")
         if several and devices:
-            with lifecycle.signals_ask_to_stop(run) if in_job else contextlib.nullcontext():
+            with signals_ask_to_stop(run.folder) if in_job else contextlib.nullcontext():
                 state = _watch_processes(run, devices, locks, report)
         else:
             state = lifecycle.execute(run, report, at_end.enter_context(distributed.joined()))

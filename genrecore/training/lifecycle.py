@@ -6,7 +6,6 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import signal
 import socket
 import time
 import traceback
@@ -23,11 +22,10 @@ from genrecore.errors import GenrecoreError, describe
 from genrecore.models.fitted import Fitted
 from genrecore.store import generations
 from genrecore.store.files import write_bytes, write_json
-from genrecore.store.generations import JOB, Replaced
+from genrecore.store.generations import Replaced
 from genrecore.store.processes import identity
 from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
-from genrecore.store.status import TIME_OVER, ask_to_stop, stop_asked
 from genrecore.training import baselines, embedding, histories
 from genrecore.training.baselines import Baseline
 from genrecore.training.check import check, leak_refusal
@@ -38,12 +36,11 @@ from genrecore.training.examples import Examples
 from genrecore.training.hardware import Hardware, choose
 from genrecore.training.loop import Trainer
 from genrecore.training.parts import ResolvedConfig
-from genrecore.training.progress import RunProgress
+from genrecore.training.progress import RunProgress, signals_ask_to_stop
 from genrecore.training.weights import save_classifier, weights_name
 
 _RESERVE = ".reserve"  # room for the status and log of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
-_ENDED_BY_CLUSTER = "The cluster ended its job; it goes on from its last checkpoint."
 _FORCED = "It was ended before its step was finished; its last checkpoint is kept."
 
 
@@ -72,7 +69,7 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
 
 
 def _execute(run: Run, progress: RunProgress, team: Team) -> str:
-    with signals_ask_to_stop(run):
+    with signals_ask_to_stop(run.folder):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
             with _deterministic(run.config.training.deterministic):
@@ -254,39 +251,6 @@ def _deterministic(on: bool) -> Iterator[None]:
     finally:
         if on:
             torch.use_deterministic_algorithms(False)
-
-
-@contextlib.contextmanager
-def signals_ask_to_stop(run: Run) -> Iterator[None]:
-    """Inside, TERM and INT become the request to stop: the step is finished, a checkpoint kept.
-
-    Where a stop was asked for already, the process ends at once, with the last checkpoint. In a job
-    of a cluster, USR1 says that the job's time is nearly over or that a stop was asked for, and
-    TERM comes from the cluster: unless somebody asked for a stop, the run goes on later.
-    """
-    before = {}
-    in_job = bool(os.environ.get(JOB))
-
-    def ask(number: int, _frame: Any) -> None:
-        if number == signal.SIGUSR1:
-            if not stop_asked(run.folder):
-                ask_to_stop(run.folder, requeue=True, reason=TIME_OVER)
-            return
-        signal.signal(number, signal.SIG_DFL)  # the next one is final
-        if stop_asked(run.folder):
-            raise Ended
-        wishes = {"requeue": True, "reason": _ENDED_BY_CLUSTER} if in_job else {}
-        ask_to_stop(run.folder, **wishes)
-
-    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if in_job else ())]
-    with contextlib.suppress(ValueError):  # only the main thread may
-        for number in numbers:
-            before[number] = signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def environment(hardware: Hardware) -> dict[str, Any]:

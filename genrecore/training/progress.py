@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from genrecore.store import generations
-from genrecore.store.progress import Phase, Report, Stopped, silent
+from genrecore.store.generations import JOB
+from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
-from genrecore.store.status import LOG, STOP, Status, stop_asked, stop_request
+from genrecore.store.status import (
+    LOG,
+    STOP,
+    TIME_OVER,
+    Status,
+    ask_to_stop,
+    stop_asked,
+    stop_request,
+)
 
+_ENDED_BY_CLUSTER = "The cluster ended its job; it goes on from its last checkpoint."
 _LOOK_EVERY_S = 0.02  # for a request to stop: steps may be much shorter
 
 
@@ -98,3 +112,36 @@ class RunProgress:
         with contextlib.suppress(OSError):
             self.status.move("queued", reason, starts=0, time_left_s=None)
         self.log(f"queued. {reason}")
+
+
+@contextlib.contextmanager
+def signals_ask_to_stop(folder: Path) -> Iterator[None]:
+    """Inside, TERM and INT become the request to stop: the step is finished, a checkpoint kept.
+
+    Where a stop was asked for already, the process ends at once, with the last checkpoint. In a job
+    of a cluster, USR1 says that the job's time is nearly over or that a stop was asked for, and
+    TERM comes from the cluster: unless somebody asked for a stop, the run goes on later.
+    """
+    before = {}
+    in_job = bool(os.environ.get(JOB))
+
+    def ask(number: int, _frame: Any) -> None:
+        if number == signal.SIGUSR1:
+            if not stop_asked(folder):
+                ask_to_stop(folder, requeue=True, reason=TIME_OVER)
+            return
+        signal.signal(number, signal.SIG_DFL)  # the next one is final
+        if stop_asked(folder):
+            raise Ended
+        wishes = {"requeue": True, "reason": _ENDED_BY_CLUSTER} if in_job else {}
+        ask_to_stop(folder, **wishes)
+
+    numbers = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if in_job else ())]
+    with contextlib.suppress(ValueError):  # only the main thread may
+        for number in numbers:
+            before[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

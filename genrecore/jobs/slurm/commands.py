@@ -114,8 +114,8 @@ class Login:
         return f"{done.stdout}\n{done.stderr}".strip()
 
     def jobs(self) -> dict[str, Job]:
-        """All jobs of this user that the scheduler remembers, by their ids, in one call. Those that
-        ended are among them for a few minutes.
+        """All jobs of this user that the scheduler remembers, by their comments, in one call. Those
+        that ended are among them for a few minutes.
 
         Raises:
             NoAnswer: As `call`.
@@ -123,11 +123,15 @@ class Login:
         """
         text = self.call("squeue", "--me", "--states=all", "--json")
         try:
-            entries = json.loads(text[: text.rindex("}") + 1])["jobs"]
-            jobs = [_job(entry) for entry in entries]
-        except (ValueError, KeyError, TypeError, IndexError):
+            answer = json.loads(text[: text.rindex("}") + 1])
+            jobs = [_job(entry) for entry in answer["jobs"]]
+            errors = [_text(error.get("error")) for error in answer.get("errors", [])]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise NoAnswer(f"squeue on {self} answered what is no list of jobs.") from None
-        return {job.id: job for job in jobs}
+        if errors:  # it ends with 0 and an empty list where the controller does not answer
+            raise NoAnswer(f"squeue on {self}: {'; '.join(errors)}")
+        # Not by their ids: a controller that was killed may give the same id again.
+        return {job.comment: job for job in jobs}
 
     def submit(self, script: str) -> str:
         """Hands a batch script to the scheduler; returns the job's id. Errors as `call`."""

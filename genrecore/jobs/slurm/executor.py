@@ -35,7 +35,7 @@ class Slurm:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self._known: dict[str, dict[str, Job]] = {}  # by host, as the scheduler told this runner
+        self._known: dict[str, dict[str, Job]] = {}  # by host and tag, as the schedulers told it
         self._told_at: dict[str, float] = {}
         self._n_ahead: dict[str, int] = {}  # jobs that wait there, by profile
         self._lost: set[tuple[str, int]] = set()  # runs whose job ended and who are lost for good
@@ -82,7 +82,7 @@ class Slurm:
             if job and job["state"] == "ended":
                 self._follow(run, job)
             return
-        said = known.get(job["id"]) or _tagged(known, run, job)
+        said = known.get(tag(run.run_id, job["generation"]))
         if said is None and self._told_at[job["host"]] > job["submitted_at"]:
             self._note_absence(run, job)
         elif said is not None:
@@ -240,11 +240,3 @@ def _job_of(run: Run) -> dict[str, Any]:
         return Run(run.folder).job
     except Unreadable:
         return {}
-
-
-def _tagged(known: dict[str, Job], run: Run, job: dict[str, Any]) -> Job | None:
-    """The job with the tag of a run, whose submission was interrupted."""
-    if job["id"]:
-        return None
-    own = tag(run.run_id, job["generation"])
-    return next((said for said in known.values() if said.comment == own), None)
