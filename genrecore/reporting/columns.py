@@ -137,9 +137,10 @@ COLUMNS: Mapping[str, Column] = {
     "marks": Column(
         "Marks", "marks",
         "Leak: training knew something of the test clips. Artists unknown: nobody can tell whether "
-        "an artist is on both sides of the split. Rehearsal: only a few clips took part. The run's "
+        "an artist is on both sides of the split. Encoder's music unknown: nobody can tell whether "
+        "the encoder was trained on test clips. Rehearsal: only a few clips took part. The run's "
         "page says more.",
-        width=140,
+        width=190,
     ),
     "badge": Column("Warning"),
     "created": Column("Queued", "moment"),

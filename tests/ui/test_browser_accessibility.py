@@ -194,6 +194,15 @@ def test_a_page_obeys_every_rule_in_both_themes(
     assert faults_on(visitor, ALL_VIEWS, every_rule=True) == {}
 
 
+def test_an_open_menu_s_button_can_be_read_in_the_dark(visitor: Page, dashboard: Dashboard) -> None:
+    visitor.emulate_media(color_scheme="dark")
+    visitor.goto(f"{dashboard.address}/runs")
+    button = visitor.get_by_role("button", name="Import a run")
+    button.click()
+    visitor.get_by_text("Shared run", exact=True).wait_for()
+    assert visitor.evaluate(AXE, [STREAMLITS_OWN, ["color-contrast"]]) == []
+
+
 def opened(visitor: Page, dashboard: Dashboard, song: Path, name: str, is_new: bool) -> None:
     """Goes to a page and waits until all of it is there; as a new visitor, or from another page."""
     visitor.emulate_media(color_scheme="light")

@@ -141,6 +141,6 @@ def test_without_the_encoder_labels_are_not_doubted_but_it_can_be_fetched(
     assert "labels_start" not in keys
     shutil.copytree(fetched_encoders / "musicnn_mtt", own_cache / "encoders/musicnn_mtt")
     app = open_page("datasets", encoder="musicnn_mtt", **query)
-    assert "The labels have not been doubted yet." in words(app)
+    assert "Doubtful labels have not been looked for yet." in words(app)
     assert [code for code in app.code if "--encoder musicnn_mtt" in code.value]
     assert "labels_start" in {button.key for button in app.button}

@@ -42,9 +42,9 @@ def show_labels(dataset: DatasetChoice, data: Dataset) -> None:
     else:
         with right:
             task_button(
-                "Doubt the labels",
+                "Find doubtful labels",
                 arguments,
-                f"Doubting the labels of {dataset.name}",
+                f"Doubtful labels of {dataset.name}",
                 "labels_start",
                 ":material/label_off:",
                 help="Embeds every clip once, about half a second for 30 s of sound, and keeps it.",
@@ -56,16 +56,16 @@ def show_labels(dataset: DatasetChoice, data: Dataset) -> None:
     if stored is None:
         if not is_working(arguments):
             empty(
-                "The labels have not been doubted yet.",
-                "Clips judge one another by linear probes on embeddings; the work goes on when you "
-                "close this page.",
+                "Doubtful labels have not been looked for yet.",
+                "Linear probes on embeddings learn from the other clips and judge each label; the "
+                "work goes on when you close this page.",
             )
         return
     doubts = stored.doubts
     if not stored.current:
         st.warning(
             f"This ranking of {words.moment(stored.at)} is of other files than those in the folder "
-            "now; doubt the labels again.",
+            "now; look for doubtful labels again.",
             icon=":material/update:",
         )
     notes = (doubts.sentence, *doubts.notes, "Probes can be wrong as well: listen.")

@@ -68,16 +68,19 @@ def add_form(choice: str = "") -> None:
             path = st.text_input(
                 "Or where it lies",
                 key=f"encoder_path_{n}",
-                help="A path on the machine that runs this dashboard, or hf:OWNER/NAME of the "
+                placeholder="A path, or hf:OWNER/NAME",
+                help="A path on the machine that runs this dashboard, or a model's name on the "
                 "Hugging Face Hub.",
             )
             name = st.text_input(
                 "What to call it",
                 key=f"encoder_name_{n}",
-                help="Small letters, digits, '_', '.' and '-'; by default the file's name, or the "
-                "folder's. musicnn has names of its own.",
+                placeholder="As its file or folder",
+                help="In small letters, digits, '_', '.' and '-'. musicnn has names of its own.",
             )
-            pressed = work_button("Add", widget=st.form_submit_button, key="encoder_add")
+            pressed = work_button(
+                "Add", widget=st.form_submit_button, type="primary", key="encoder_add"
+            )
         if pressed:
             with sentences(), st.spinner("Adding the encoder …"):
                 cards = _add(files, path.strip(), name.strip())

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from genrecore import words
 from genrecore.config.command import train_command
@@ -39,8 +40,9 @@ def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -
         parent: The run whose settings the form was opened with.
         listing: All runs of the store.
     """
+    encoder = st.container(gap="small")
     with st.container(key="train_bar", gap="small"):
-        config = _start_part(values, parent, listing)
+        config = _start_part(values, parent, listing, encoder)
     if config is None:
         return
     device = hardware.choose(config.device, config.training.precision)
@@ -52,10 +54,10 @@ def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -
 
 
 def _start_part(
-    values: Mapping[str, Any], parent: Run | None, listing: Listing
+    values: Mapping[str, Any], parent: Run | None, listing: Listing, encoder: DeltaGenerator
 ) -> RunConfig | None:
     """What stays in view: the run in a line, its time, its check and the button; None where the
-    form is refused."""
+    form is refused. What there is to know of its encoder goes into a place of its own."""
     with forms.checked("Train", "train"):
         config = forms.configuration(values, parent.config if parent else None)
         leaks = config.standardise_on == "all" and not config.allow_leaks
@@ -65,7 +67,8 @@ def _start_part(
                 icon=":material/block:",
             )
             config = config.model_copy(update={"allow_leaks": True})
-        show_encoder(config)
+        with encoder:
+            show_encoder(config)
         config = resolve(config).config
         split = SPLITS[config.split.name].title
         st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
