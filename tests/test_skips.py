@@ -44,6 +44,7 @@ NEED_ENCODERS = {
     "ui/test_page_train.py",
 }
 NEED_SLURM = {
+    "jobs/test_profile_checks.py",
     "jobs/test_slurm.py",
     "jobs/test_slurm_cluster.py",
 }

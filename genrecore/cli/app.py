@@ -36,6 +36,7 @@ _FILES = {
     "train": "train",
     "runs": "runs",
     "queue": "runs",
+    "cluster": "cluster",
     "compare": "compare",
     "views": "compare",
     "thresholds": "unsure",

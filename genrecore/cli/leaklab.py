@@ -12,6 +12,7 @@ from genrecore.cli.options import (
     ConfigOption,
     FolderOption,
     JsonOption,
+    PlacesOption,
     PresetOption,
     SetOption,
     settings,
@@ -19,6 +20,7 @@ from genrecore.cli.options import (
 from genrecore.cli.output import out, print_json, print_table, records, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig
+from genrecore.jobs.places import read_places
 from genrecore.store.run import Run
 from genrecore.words import percent
 
@@ -34,6 +36,7 @@ def leaklab(
     preset: PresetOption = "",
     folder: FolderOption = None,
     n_folds: Annotated[int, Option(help="Number of folds of each split.", min=3, max=20)] = 5,
+    on: PlacesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how much a leaky split raises the accuracy: train the same system on every fold of a
@@ -42,12 +45,13 @@ def leaklab(
     from genrecore.data import datasets
     from genrecore.experiments import leaks
 
+    places = None if on is None else read_places(on)
     base = settings(config, values, set_, preset, folder=folder)
     first = leaks.draft(base, n_folds).base
     with reporting(quiet=as_json) as report:
         clips = datasets.load(first.dataset.name, first.dataset.options, report)
         leaks.check(first, clips, n_folds)
-        members = leaks.start(base, n_folds).members
+        members = leaks.start(base, n_folds, on=places).members
         done: list[Run] = []
         for number, member in enumerate(members, start=1):
             split, fold = member.config.split.name, member.config.fold

@@ -48,6 +48,21 @@ FolderOption = Annotated[
 BackgroundOption = Annotated[
     bool, Option("--background", help="Start the work in the background and return at once.")
 ]
+OnOption = Annotated[
+    str | None,
+    Option(
+        "--on",
+        help="Where it is carried out: local, or slurm:NAME; see 'genrecore cluster profiles'.",
+    ),
+]
+PlacesOption = Annotated[
+    list[str] | None,
+    Option(
+        "--on",
+        help="Where runs are carried out: local, or slurm:NAME. May be given several times: then "
+        "runs are dealt to these places in turn.",
+    ),
+]
 DryRunOption = Annotated[
     bool, Option("--dry-run", help="Show the runs and the time they take; queue none.")
 ]

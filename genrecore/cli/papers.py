@@ -14,6 +14,7 @@ from genrecore.cli.options import (
     DryRunOption,
     FolderOption,
     JsonOption,
+    PlacesOption,
     YesOption,
     add_group,
     switch,
@@ -27,6 +28,7 @@ from genrecore.data.datasets.remembered import remembered_options
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, StudyRun, report
+from genrecore.jobs.places import read_places
 from genrecore.store.runs import find_same
 from genrecore.words import plural
 
@@ -134,6 +136,7 @@ def run_paper(
     set_: Annotated[
         list[str] | None, Option("--set", help="An option of the dataset: --set n_genres=4.")
     ] = None,
+    on: PlacesOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     background: BackgroundOption = False,
@@ -142,6 +145,7 @@ def run_paper(
     """Train the rows of a study, by default all under both protocols. Rows that are done already
     are not trained again; rows that would fail are left out, with the reason."""
     paper, options = papers.study(study), read_assignments(set_, "n_genres=4")
+    places = read_places(on or ())
     options = {key.removeprefix("dataset."): value for key, value in options.items()}
     if folder is not None:
         options["folder"] = str(folder.expanduser().absolute())
@@ -156,7 +160,7 @@ def run_paper(
         _print_runs(paper, study_runs, music)
         for sentence in refused:
             err.print(f"Left out: {sentence}")
-        print_summary(len(study_runs), len(new), estimate)
+        print_summary(len(study_runs), len(new), estimate, places)
     elif dry_run:
         listed = [
             study_run.changes | {"there": run.run_id if run else None}
@@ -164,7 +168,7 @@ def run_paper(
         ]
         print_json({"runs": listed, "left_out": refused, "estimate": estimate_facts(estimate)})
     if not dry_run and agreed(yes, as_json, f"Queue {plural(len(new), 'run')}?"):
-        follow_plan(papers.start(paper, study_runs, music), background, as_json)
+        follow_plan(papers.start(paper, study_runs, music, on=places), background, as_json)
 
 
 @group.command("report")

@@ -21,6 +21,7 @@ from genrecore.cli.options import (
     DryRunOption,
     FolderOption,
     JsonOption,
+    PlacesOption,
     PresetOption,
     YesOption,
     add_group,
@@ -47,6 +48,7 @@ from genrecore.experiments import plan as plans
 from genrecore.experiments import results
 from genrecore.experiments.draft import Grid, draft, spread
 from genrecore.experiments.plan import Plan
+from genrecore.jobs.places import ELSEWHERE, read_places
 from genrecore.store.progress import Report
 from genrecore.store.runs import all_runs, find_same
 from genrecore.words import percent, plural, seconds, visible_line
@@ -108,6 +110,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "title": plan.title,
         "source": plan.source,
         "state": plan.state,
+        "on": plan.on,
         "n_runs": plan.n_runs,
         "n_done": len(plan.done),
         "n_active": len(plan.active),
@@ -307,6 +310,7 @@ def sweep(
     again: Annotated[
         bool, switch("again", "Train configurations again that are done already.")
     ] = False,
+    on: PlacesOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     background: BackgroundOption = False,
@@ -323,6 +327,7 @@ def sweep(
     folders = {dotted: f"[{value}]" for dotted, value in folder_values(folder).items()}
     texts = values | folders | read_assignments(set_, "model.width=8,16")
     base = settings(config, {}, None, preset)
+    places = read_places(on or ())
     if search:
         from genrecore.experiments.search import Strategy
 
@@ -331,7 +336,7 @@ def sweep(
                 "--table names all its runs, --search chooses them; give one of the two."
             )
         strategy = Strategy(search, trials, pruner if prune else "none", search_seed)
-        _search(base, texts, strategy, title, (dry_run, yes, background, as_json))
+        _search(base, texts, strategy, title, places, (dry_run, yes, background, as_json))
         return
     grids: list[Grid] = [{}]
     source = ""
@@ -361,7 +366,7 @@ def sweep(
         )
         for sentence in (*drafted.left_out, *drafted.refused):
             err.print(f"Left out: {sentence}")
-        print_summary(len(ids), len(new), estimate)
+        print_summary(len(ids), len(new), estimate, places)
     elif dry_run:
         print_json(
             {
@@ -371,7 +376,7 @@ def sweep(
             }
         )
     if not dry_run and agreed(yes, as_json, f"Queue {plural(len(new), 'run')}?"):
-        plan = plans.start(drafted, title=title, source=source, again=again)
+        plan = plans.start(drafted, title=title, source=source, again=again, on=places)
         follow_plan(plan, background, as_json)
 
 
@@ -396,12 +401,17 @@ def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
     return estimator.total(configs)
 
 
-def print_summary(n: int, n_new: int, estimate: PlanEstimate) -> None:
-    """How many runs there will be, how many exist already, and how long the others take."""
+def print_summary(n: int, n_new: int, estimate: PlanEstimate, places: Sequence[str]) -> None:
+    """How many runs there will be, how many exist already, and how long the others take; `places`
+    is where they are carried out."""
     sentence = plural(n, "run")
     if n_new < n:
         sentence += f", of which {n - n_new} {'is' if n - n_new == 1 else 'are'} there already"
-    out.print(f"{sentence}. {estimate.sentence}")
+    out.print(f"{sentence}. {estimate.sentence}{_elsewhere(places)}")
+
+
+def _elsewhere(places: Sequence[str]) -> str:
+    return f" {ELSEWHERE}" if any(places) else ""
 
 
 def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
@@ -432,6 +442,7 @@ def _search(
     texts: Mapping[str, Any],
     strategy: Strategy,
     title: str,
+    places: Sequence[str],
     flags: tuple[bool, bool, bool, bool],
 ) -> None:
     """A search from the command line; `flags` are dry_run, yes, background, as_json."""
@@ -449,12 +460,12 @@ def _search(
     if not as_json:
         print_table([{"setting": name_of(key), "searched": text} for key, text in typed.items()])
         early = " Pruned runs end earlier." if strategy.pruner != "none" else ""
-        out.print(f"{strategy.n_trials} trials. {estimate.sentence}{early}")
+        out.print(f"{strategy.n_trials} trials. {estimate.sentence}{early}{_elsewhere(places)}")
     elif dry_run:
         print_json({"ranges": typed, "estimate": estimate_facts(estimate)})
     if dry_run or not agreed(yes, as_json, f"Start {strategy.n_trials} trials?"):
         return
-    plan = searching.create(base, ranges, strategy, title=title)
+    plan = searching.create(base, ranges, strategy, title=title, on=places)
     if background:
         searching.start(plan)
         _print_started(plan, as_json, "The search is at work")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.options import JsonOption, RunArgument, SetOption, add_group, switch
+from genrecore.cli.options import JsonOption, OnOption, RunArgument, SetOption, add_group, switch
 from genrecore.cli.output import (
     answer,
     err,
@@ -30,6 +30,7 @@ from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.listing import RunRow, look, unreadable
 from genrecore.jobs import actions, alerts, journal, sharing, slots
+from genrecore.jobs.places import HERE, read_place
 from genrecore.store import own_files
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run, store_dir
@@ -55,6 +56,8 @@ def run_facts(run: Run) -> dict[str, Any]:
         "reason": run.reason,
         "badge": run.badge,
         "separation": run.separation.as_dict() if run.separation else None,
+        "on": run.queue.get("on") or HERE,
+        "job": run.job or None,
         "status": {k: v for k, v in run.status.items() if k not in ("states", "traceback")},
         "config": run.config.model_dump(),
         "signature": signature(run.config),
@@ -121,6 +124,11 @@ def list_runs(
             "test accuracy from": run.accuracy_low,
             "test accuracy to": run.accuracy_high,
             "left": run.left_s,
+            "on": run.on or HERE,
+            "job": run.job or None,
+            "node": run.node or None,
+            "why": run.why,
+            "can never start": run.never,
             "tags": run.tags,
             "starred": run.starred,
             "note": run.note,
@@ -149,6 +157,7 @@ def _row_in_words(run: RunRow) -> dict[str, Any]:
         "valid": _share(run.best),
         "test": _share(run.accuracy),
         "left": "" if math.isnan(run.left_s) else seconds(run.left_s),
+        **({"place": run.place, "why": run.why} if run.on else {}),
         "tags": ", ".join(run.tags),
         "warning": run.marks,
     }
@@ -176,6 +185,8 @@ def show_run(
     for noun, text in (("Tags", ", ".join(chosen.tags)), ("Note", chosen.note)):
         if text:
             out.print(f"{noun}: {text}")
+    if chosen.place:
+        out.print(f"Place: {chosen.place}. {chosen.expected_start}".strip())
     out.print(f"Folder: {chosen.folder}")
     if status.get("phase") and chosen.state not in FINAL:
         out.print(
@@ -236,29 +247,33 @@ def _answer(run: Run | None, sentence: str, as_json: bool) -> None:
 
 
 @runs_group.command("resume")
-def resume_run(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Queue a stopped, failed or lost run again: it goes on from its last checkpoint."""
+def resume_run(run: RunArgument, on: OnOption = None, as_json: JsonOption = False) -> None:
+    """Queue a stopped, failed or lost run again: it goes on from its last checkpoint, by default
+    where it was."""
     resumed = find_run(run)
-    _answer(resumed, actions.resume(resumed), as_json)
+    _answer(resumed, actions.resume(resumed, read_place(on)), as_json)
 
 
 @runs_group.command("continue")
 def continue_run(
     run: RunArgument,
     epochs: Annotated[int, Option(min=1, help="Total number of epochs.")],
+    on: OnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a finished run for more epochs, as a new run that starts where it ended."""
     old = find_run(run)
-    new = actions.continue_(old, epochs)
+    new = actions.continue_(old, epochs, read_place(on))
     _answer(new, f"Queued {new.run_id}, which trains {old.run_id} on to epoch {epochs}.", as_json)
 
 
 @runs_group.command("clone")
-def clone_run(run: RunArgument, set_: SetOption = None, as_json: JsonOption = False) -> None:
+def clone_run(
+    run: RunArgument, set_: SetOption = None, on: OnOption = None, as_json: JsonOption = False
+) -> None:
     """Queue a new run with the settings of another one; print the settings that differ."""
     old = find_run(run)
-    new = actions.clone(old, read_assignments(set_, "training.lr=1e-4"))
+    new = actions.clone(old, read_assignments(set_, "training.lr=1e-4"), read_place(on))
     before, after = differences(old.config, new.config), differences(new.config, old.config)
     sentences = [f"Queued {new.run_id}, like {old.run_id}" + (" but:" if after else ".")]
     sentences += [f"  {key}: {json.dumps(before[key])} → {json.dumps(after[key])}" for key in after]

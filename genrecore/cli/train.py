@@ -22,6 +22,7 @@ from genrecore.cli.options import (
     ConfigOption,
     FolderOption,
     JsonOption,
+    OnOption,
     PresetOption,
     SetOption,
     settings,
@@ -31,7 +32,7 @@ from genrecore.cli.runs import print_result, run_facts
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions, alerts, slots
+from genrecore.jobs import actions, alerts, places, slots
 from genrecore.jobs.slurm import inside
 from genrecore.jobs.spawn import spawn_run
 from genrecore.store.about import About, checked_about, write_about
@@ -57,6 +58,7 @@ def train(
     preset: PresetOption = "",
     folder: FolderOption = None,
     background: BackgroundOption = False,
+    on: OnOption = None,
     run: Annotated[
         Path | None, Option(help="Carry out, or go on with, the run in this folder.")
     ] = None,
@@ -74,10 +76,11 @@ def train(
     Without flags: the base CNN on the built-in demo music. Settings come from the defaults, then
     from --config, then from --preset, then from flags. What cannot work (a split that leaks, too
     few artists, missing files) is refused at once, with the command that works.
-    checkpoints/README.md describes what a run writes.
+    checkpoints/README.md describes what a run writes. With --on slurm:NAME the run is queued for a
+    cluster, and the command returns at once.
     """
     if run is not None:
-        if values or set_ or config or preset or folder or name or note or tag:
+        if values or set_ or config or preset or folder or name or note or tag or on:
             raise UsageError("--run uses the settings in its folder; it takes no others.")
         existing = find_run(str(run))
         if distributed.rank() > 0:
@@ -88,14 +91,16 @@ def train(
     from genrecore.training.check import AUTO, with_best_split
     from genrecore.training.resolve import resolve
 
+    place = places.read_place(on) or ""
+    background = background or bool(place)
     chosen = settings(config, values, set_, preset, AUTO, folder)
     resolved = resolve(with_best_split(chosen)).config
     _refuse(resolved, background)
     about = checked_about(name, note, tag or ())
     if background:
-        queued = actions.submit(resolved)
+        queued = actions.submit(resolved, on=place)
         _write_about(queued, about)
-        facts = {"run": queued.run_id, "folder": queued.folder, "state": "queued"}
+        facts = {"run": queued.run_id, "folder": queued.folder, "state": "queued", "on": place}
         sentence = f"Queued {queued.run_id}. Watch it: genrecore runs show {queued.run_id}"
         answer(as_json, facts, sentence)
         return

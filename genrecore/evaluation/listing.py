@@ -15,11 +15,21 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import Unreadable
-from genrecore.store.run import AT_REST, LIVE, Run, marked, store_dir
+from genrecore.store.run import (
+    AT_REST,
+    LIVE,
+    WAITING,
+    Run,
+    marked,
+    place_in_words,
+    store_dir,
+)
 from genrecore.store.runs import summaries
 from genrecore.store.scores import ACCURACY, read_scores
+from genrecore.store.status import FINAL
 from genrecore.store.summaries import Summary
 
+_SCHEDULED = frozenset({"waiting there", "requeued", "unknown"})  # as only a scheduler knows
 _TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch
 _WHOLE = re.compile(r"\d{1,3}|(seed|fold)=\d+")  # words of a query that must be whole words
 
@@ -34,6 +44,10 @@ class RunRow:
         n_clips: Of the test; 0 where it was not tested.
         accuracy: On the test clips, a share; so are the ends of its interval.
         left_s: Seconds that a live run still needs, or nan.
+        on: Where it is carried out, as `Queue.on`; empty for this machine.
+        job: The number of its job on a cluster; so are `node` and, of a run that waits or of which
+            nothing is known, `why`.
+        never: Whether its job can never start.
         created: When it was queued, in seconds since 1970.
     """
 
@@ -56,11 +70,21 @@ class RunRow:
     accuracy_low: float
     accuracy_high: float
     left_s: float
+    on: str
+    job: str
+    node: str
+    why: str
+    never: bool
     created: float
     plan: str
     note: str
     tags: tuple[str, ...]
     starred: bool
+
+    @property
+    def place(self) -> str:
+        """Where on a cluster it is carried out, in words; empty for this machine."""
+        return place_in_words(self.on, self.job, self.node)
 
     @property
     def is_live(self) -> bool:
@@ -69,14 +93,15 @@ class RunRow:
 
     @property
     def is_active(self) -> bool:
-        """Whether it works or waits in the queue."""
-        return self.is_live or self.state == "queued"
+        """Whether it works or waits."""
+        return self.is_live or self.state in WAITING
 
     @cached_property
     def _text(self) -> str:
         star = "starred" if self.starred else ""
         parts = (self.run_id, self.name, self.state, self.model, self.dataset, self.split,
-                 self.marks, self.badge, self.plan, self.note, *self.tags, star)  # fmt: skip
+                 self.marks, self.badge, self.plan, self.note, self.on, self.job, self.node,
+                 *self.tags, star)  # fmt: skip
         return " ".join(parts).casefold()
 
     @cached_property
@@ -162,10 +187,16 @@ def read_row(run: Run) -> RunRow:
 
 def _row(summary: Summary) -> RunRow:
     row = read_row(Run.summarised(summary))
-    if row.state in AT_REST:
+    if row.state in (FINAL if row.on else AT_REST):
         return row
-    state = Run(summary.folder).state  # a process that dies writes nothing
-    return replace(row, state=state, left_s=row.left_s if state in _TO_THE_END else math.nan)
+    run = Run(summary.folder)
+    state = run.state  # a process that dies writes nothing
+    values: dict[str, Any] = {"state": state}
+    if state not in _TO_THE_END:
+        values["left_s"] = math.nan
+    if row.on and state in _SCHEDULED:
+        values["why"] = run.reason
+    return replace(row, **values)
 
 
 def run_ids(store: Path | None = None) -> list[str]:
@@ -185,6 +216,7 @@ def _row_as_written(run: Run) -> RunRow:
     scores = _scores(run)
     accuracy, low, high = (float(scores.get(name, math.nan)) for name in ACCURACY)
     name = run.name  # made anew each time it is asked for
+    job = run.job if run.queue.get("on") else {}
     return RunRow(
         run_id=run.run_id,
         name=name,
@@ -205,6 +237,11 @@ def _row_as_written(run: Run) -> RunRow:
         accuracy_low=low,
         accuracy_high=high,
         left_s=float(left_s) if left_s is not None and state in _TO_THE_END else math.nan,
+        on=str(run.queue.get("on", "")),
+        job=str(job.get("id", "")),
+        node=str(job.get("node", "")),
+        why="",
+        never=bool(job.get("never")),
         created=run.created,
         plan=run.plan,
         note=run.note,

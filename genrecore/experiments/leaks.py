@@ -171,8 +171,14 @@ def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
     return len(table)
 
 
-def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Plan:
-    """Queues the missing runs of an experiment, as a plan.
+def start(
+    config: RunConfig,
+    n_folds: int = 5,
+    store: Path | None = None,
+    on: Sequence[str] | None = None,
+) -> Plan:
+    """Queues the missing runs of an experiment, as a plan, dealt to the places `on`, as of
+    `Plan.on`; by default to those of its earlier runs.
 
     Raises:
         UsageError: As `draft`, or a run would fail.
@@ -183,15 +189,18 @@ def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Pla
     drafted = draft(config, n_folds)
     key = signature(drafted.base)
     for plan in all_plans(store):
-        if plan.facts.get(_FACT) == key and len(plan.done) + len(plan.active) == plan.n_runs:
+        if plan.facts.get(_FACT) != key:
+            continue
+        if len(plan.done) + len(plan.active) == plan.n_runs:
             return plan
+        on = plan.on if on is None else on
     for config, run in zip(drafted.configs, find_same(drafted.configs, store), strict=True):
         if run is None:
             check_run(config).refuse()
     title = (
         f"Leak experiment: {drafted.base.model.name} · {drafted.base.dataset.name}, {n_folds} folds"
     )
-    return start_plan(drafted, store, title, facts={_FACT: key})
+    return start_plan(drafted, store, title, facts={_FACT: key}, on=on or ())
 
 
 def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:

@@ -15,6 +15,7 @@ Its progress is that of its runs: those queued for it, and earlier ones of the s
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import statistics
@@ -34,6 +35,7 @@ from genrecore.experiments.draft import MOST_RUNS, Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
+from genrecore.jobs.slurm import profiles
 from genrecore.store.files import (
     Unreadable,
     in_a_sentence,
@@ -43,7 +45,7 @@ from genrecore.store.files import (
 )
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.records import Count, FileName, Moment, Number, Record, read_record
-from genrecore.store.run import LIVE, Run, store_dir
+from genrecore.store.run import LIVE, WAITING, Run, store_dir
 from genrecore.store.runs import (
     all_runs,
     check_name,
@@ -109,7 +111,7 @@ class RunsProgress:
     @cached_property
     def ended(self) -> list[Member]:
         """Runs that ended without a result: stopped, pruned, failed or lost."""
-        others = ("done", "missing", "queued", *LIVE)
+        others = {"done", "missing", *WAITING, *LIVE}
         return [member for member in self.members if member.state not in others]
 
     @property
@@ -129,9 +131,9 @@ class RunsProgress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the last one ends, if each queued run takes as long as the median of those
+        """Seconds until the last one ends, if each waiting run takes as long as the median of those
         that are done; None while that is unknown."""
-        live = [member.run for member in self.active if member.run and member.state != "queued"]
+        live = [member.run for member in self.active if member.run and member.state in LIVE]
         rest_s = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
         worked_s = [member.run.worked_s for member in self.done if member.run]
         if not worked_s and rest_s:
@@ -158,12 +160,12 @@ class RunsProgress:
         active = [member.run for member in self.active if member.run]
         stopped: list[str] = []
         # Runs at work last: otherwise a queued one would take the free slot.
-        for run in sorted(active, key=lambda run: run.state != "queued"):
+        for run in sorted(active, key=lambda run: run.state not in WAITING):
             if run.state != "stopping" and plan_id in ("", run.plan):
                 with contextlib.suppress(GenrecoreError):  # it has ended meanwhile
                     jobs.stop(run, reason=STOPPED)
                     stopped.append(run.state)
-        n_waiting = stopped.count("queued")
+        n_waiting = sum(state in WAITING for state in stopped)
         return n_waiting, len(stopped) - n_waiting
 
 
@@ -254,6 +256,7 @@ class PlanFile(Record):
     grids: list[dict[DottedField, list[Any]]] = Field(default_factory=list)
     runs: Annotated[list[PlannedRun], Field(max_length=MOST_RUNS)] = Field(default_factory=list)
     left_out: list[str] = Field(default_factory=list)
+    on: list[str] = Field(default_factory=list)
     search: SearchFacts | None = None
 
 
@@ -300,6 +303,16 @@ class Plan(RunsProgress):
     def made_at(self) -> float:
         """Seconds since the epoch."""
         return float(self.facts.get("made_at", 0.0))
+
+    @property
+    def on(self) -> list[str]:
+        """The places to which its runs are dealt in turn, as `Queue.on` names them; empty where all
+        are carried out on this machine."""
+        return list(self.facts.get("on", []))
+
+    def place_of(self, number: int) -> str:
+        """Where the run of this number, from 0, is carried out."""
+        return self.on[number % len(self.on)] if self.on else ""
 
     @property
     def left_out(self) -> list[str]:
@@ -417,12 +430,20 @@ class Plan(RunsProgress):
         return "stopped" if stop_asked(self.folder) else "incomplete"
 
 
-def n_at_once(configs: Sequence[RunConfig], store: Path | None = None) -> int:
-    """How many of these runs train at the same time on this machine."""
+def n_at_once(
+    configs: Sequence[RunConfig], store: Path | None = None, on: Sequence[str] = ()
+) -> int:
+    """How many of these runs can train at the same time on this machine; or in the places `on`, of
+    which a cluster gets as many as may wait there."""
+    store = store or store_dir()
+    known = profiles.profiles(store)
+    ahead = [known[name].ahead for place in set(on) if (name := profiles.name_of(place)) in known]
+    if on and "" not in on:
+        return max(1, sum(ahead))
     gpus = hardware.accelerators()
     if gpus and any(config.device in ("auto", "cuda") for config in configs):
-        return len(gpus)
-    return slots.n_on_cpu(store or store_dir())
+        return len(gpus) + sum(ahead)
+    return slots.n_on_cpu(store) + sum(ahead)
 
 
 def start(
@@ -432,6 +453,7 @@ def start(
     source: str = "",
     again: bool = False,
     facts: Mapping[str, Any] | None = None,
+    on: Sequence[str] = (),
 ) -> Plan:
     """Writes a plan and queues its runs.
 
@@ -442,11 +464,12 @@ def start(
         source: The table of a study that it repeats.
         again: Whether to train configurations again that are done or at work.
         facts: Further entries of `plan.json`.
+        on: As `Plan.on`.
 
     Runs that would fail are left out.
 
     Raises:
-        UsageError: All would fail; nothing is written.
+        UsageError: All would fail, or there is no such place; nothing is written.
         GenrecoreError: The store cannot be written.
     """
     same = [None] * len(draft.configs) if again else find_same(draft.configs, store)
@@ -466,7 +489,7 @@ def start(
         "left_out": [*draft.left_out, *draft.refused],
         **(facts or {}),
     }
-    plan = write(draft.base, title or draft.title, content, store, source)
+    plan = write(draft.base, title or draft.title, content, store, source, on)
     queue_missing(plan)
     return Plan(plan.folder)
 
@@ -477,16 +500,21 @@ def write(
     facts: Mapping[str, Any],
     store: Path | None = None,
     source: str = "",
+    on: Sequence[str] = (),
 ) -> Plan:
     """Writes the folder of a new plan; it appears under its name when it is complete.
 
     Raises:
+        UsageError: There is no such place.
         GenrecoreError: The store cannot be written.
     """
+    for place in filter(None, on):
+        profiles.find(place, store or store_dir())
     kind = "search" if "search" in facts else "plan"
     plan_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
     folder = (store or store_dir()) / ".plans" / plan_id
     head = {"title": title, "source": source, "made_at": time.time(), "base": base.model_dump()}
+    head |= {"on": list(on)} if any(on) else {}
     try:
         with new_folder(folder) as hidden:
             write_json(hidden / "plan.json", {**head, **facts})
@@ -515,12 +543,15 @@ def queue_missing(plan: Plan) -> list[Run]:
         if not acquired:
             raise GenrecoreError(f"Another process is queueing the plan {plan.plan_id}.")
         (plan.folder / STOP).unlink(missing_ok=True)
-        members = Plan(plan.folder).members
+        plan = Plan(plan.folder)
+        members = plan.members
+        numbers = itertools.count(len(plan.own_runs))
         for member in {signature(member.config): member for member in members}.values():
             if stop_asked(plan.folder):
                 break
             if member.run is None:
-                queued.append(jobs.submit(member.config, plan.store, plan=plan.plan_id))
+                on = plan.place_of(next(numbers))
+                queued.append(jobs.submit(member.config, plan.store, plan=plan.plan_id, on=on))
             elif member.state in ("stopped", "failed", "lost") and not fails_again(member.run):
                 jobs.resume(member.run)
                 queued.append(Run(member.run.folder))

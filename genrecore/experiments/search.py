@@ -12,7 +12,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -138,12 +138,18 @@ def _refusal(base: RunConfig, changes: Mapping[str, Any]) -> str:
 
 
 def create(
-    base: RunConfig, ranges: Ranges, strategy: Strategy, store: Path | None = None, title: str = ""
+    base: RunConfig,
+    ranges: Ranges,
+    strategy: Strategy,
+    store: Path | None = None,
+    title: str = "",
+    on: Sequence[str] = (),
 ) -> Plan:
-    """Writes the plan of a search, which `start` or `drive` then carries out. Imports torch.
+    """Writes the plan of a search, which `start` or `drive` then carries out; its trials are dealt
+    to the places `on`, as of `Plan.on`. Imports torch.
 
     Raises:
-        UsageError: As `check`.
+        UsageError: As `check`, or there is no such place.
         GenrecoreError: The store cannot be written.
     """
     base = check(base, ranges, strategy)
@@ -156,7 +162,7 @@ def create(
     }
     facts = {"search": {**asdict(strategy), "ranges": written}}
     title = title or f"{kind}: {varied}{model} · {base.dataset.name}"
-    plan = plans.write(base, title, facts, store)
+    plan = plans.write(base, title, facts, store, on=on)
     _study(plan, _storage(plan))
     return plan
 
@@ -256,7 +262,7 @@ class Driver:
         self.plan, self.strategy, self.ranges = plan, strategy_of(plan), ranges_of(plan)
         self.base = plan.base
         self.watch = self.base.training.watch
-        self.n_slots = plans.n_at_once([self.base], plan.store)
+        self.n_slots = _n_at_once(plan)
         self._written: list[dict[str, Any]] = []
         with _opening(plan):
             self._storage = _storage(plan)
@@ -323,7 +329,8 @@ class Driver:
         try:
             config = self._config(trial.params)
             run = find_same([config], self.plan.store)[0]
-            run = run or jobs.submit(config, self.plan.store, plan=self.plan.plan_id)
+            on = self.plan.place_of(n_asked)
+            run = run or jobs.submit(config, self.plan.store, plan=self.plan.plan_id, on=on)
         except UsageError as error:
             self._fail(trial, str(error))
             return
@@ -474,8 +481,19 @@ def _sampler(strategy: Strategy, number: int) -> optuna.samplers.BaseSampler:
     seed = strategy.seed * 1_000_003 + number
     if strategy.sampler == "random":
         return RandomSampler(seed=seed)
-    # Optuna's ten random trials are too many for a short search.
-    return TPESampler(seed=seed, n_startup_trials=max(3, min(10, strategy.n_trials // 4)))
+    return TPESampler(seed=seed, n_startup_trials=_n_random(strategy))
+
+
+def _n_random(strategy: Strategy) -> int:
+    """Trials before TPE learns; Optuna's own ten are too many for a short search."""
+    return max(3, min(10, strategy.n_trials // 4))
+
+
+def _n_at_once(plan: Plan) -> int:
+    """Trials at work at a time. On a cluster TPE would draw blindly if it began all at once."""
+    strategy = strategy_of(plan)
+    n = plans.n_at_once([plan.base], plan.store, plan.on)
+    return n if strategy.sampler == "random" or not any(plan.on) else min(n, _n_random(strategy))
 
 
 def _pruner(strategy: Strategy, n_epochs: int) -> optuna.pruners.BasePruner:

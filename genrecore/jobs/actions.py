@@ -28,7 +28,7 @@ from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store import own_files, settings
 from genrecore.store.about import checked_about, write_about
 from genrecore.store.faults import EPOCHS, HISTORY, STEPS
-from genrecore.store.files import Unreadable, in_a_sentence, is_regular_file
+from genrecore.store.files import Unreadable, in_a_sentence, is_regular_file, write_json
 from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, take_lock
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run, store_dir
@@ -69,7 +69,8 @@ def submit(
 ) -> Run:
     """Queues a resolved configuration, as `create_run` does, and starts a runner for it.
 
-    `plan` is the id of the plan that the run belongs to.
+    `plan` is the id of the plan that the run belongs to; `on`, as `slurm:NAME`, where it is carried
+    out, on this machine where it is empty.
 
     Raises:
         UsageError: The run would fail: its split is impossible or leaks, files or genres are
@@ -178,15 +179,22 @@ def stop(
 
 @in_a_sentence("The run cannot be resumed")
 @work("resume")
-def resume(run: Run) -> str:
+def resume(run: Run, on: str | None = None) -> str:
     """Queues a stopped, failed or lost run again; returns a sentence.
 
     It goes on from its last checkpoint, exactly as if it had not ended; without a checkpoint it
     starts over.
 
+    Args:
+        run: The run.
+        on: Where it goes on, as of `submit`; by default where it was.
+
     Raises:
+        UsageError: There is no such place.
         GenrecoreError: The run is at work, queued or done, or would fail again.
     """
+    if on:
+        profiles.find(on, run.folder.parent)
     again = fails_again(run)
     if again:
         raise GenrecoreError(f"The run {run.run_id} would fail again: {again}")
@@ -198,6 +206,8 @@ def resume(run: Run) -> str:
         (run.folder / STOP).unlink(missing_ok=True)
         (run.folder / ENDED).unlink(missing_ok=True)
         _cancel_job(run)
+        if on is not None:
+            write_json(run.folder / "queue.json", run.queue | {"on": on})
         has_checkpoint = (run.folder / "resume.pt").exists()
         status = Status(run.folder)
         for name in ("traceback", "finished_at", "notes"):
@@ -214,8 +224,9 @@ def resume(run: Run) -> str:
 
 
 @work("continue")
-def continue_(run: Run, epochs: int) -> Run:
-    """A new run that trains a finished one on, from its last epoch to `epochs` in all.
+def continue_(run: Run, epochs: int, on: str | None = None) -> Run:
+    """A new run that trains a finished one on, from its last epoch to `epochs` in all, where the
+    finished one was carried out unless `on` says otherwise.
 
     The finished run stays as it is. The new one has no early stopping if that ended the old one,
     and keeps the last learning rate if the schedule (one cycle, cosine) has run to its end.
@@ -248,14 +259,15 @@ def continue_(run: Run, epochs: int) -> Run:
         with_values(config, changes),
         run.folder.parent,
         origin={"parent": run.run_id, "how": "continued"},
-        on=_place(run),
+        on=_place(run) if on is None else on,
         files=[run.folder / name for name in ("resume.pt", HISTORY, EPOCHS, STEPS)],
     )
 
 
 @work("clone")
-def clone(run: Run, changes: Mapping[str, Any]) -> Run:
-    """Queues a new run with the settings of another one, except `changes` by dotted field.
+def clone(run: Run, changes: Mapping[str, Any], on: str | None = None) -> Run:
+    """Queues a new run with the settings of another one, except `changes` by dotted field, where
+    that one was carried out unless `on` says otherwise.
 
     Raises:
         UsageError: A field does not exist, or a value is out of range, or as `submit`.
@@ -265,15 +277,17 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
 
     config = resolve(with_best_split(with_values(run.config, dict(changes)))).config
     origin = {"parent": run.run_id, "how": "cloned"}
-    return submit(config, run.folder.parent, origin=origin, on=_place(run))
+    on = _place(run) if on is None else on
+    return submit(config, run.folder.parent, origin=origin, on=on)
 
 
-def another_seed(runs: Sequence[Run]) -> list[Run]:
+def another_seed(runs: Sequence[Run], on: str | None = None) -> list[Run]:
     """Queues what a system trained with its first seed (one run, or one of each fold) once more,
     with a seed that it has not had.
 
     Args:
         runs: The runs of one system.
+        on: As of `clone`.
 
     Raises:
         UsageError: As `clone`.
@@ -281,7 +295,7 @@ def another_seed(runs: Sequence[Run]) -> list[Run]:
     seed = max(run.config.seed for run in runs) + 1
     first = (runs[0].config.seed, runs[0].config.split_seed)
     again = [run for run in runs if (run.config.seed, run.config.split_seed) == first]
-    return [clone(run, {"seed": seed}) for run in again]
+    return [clone(run, {"seed": seed}, on) for run in again]
 
 
 @in_a_sentence("What is said of the run cannot be kept")

@@ -124,6 +124,13 @@ def scheduler(store: Path) -> dict[str, Any]:
     return SchedulerFile().model_dump() | read
 
 
+def place_in_words(on: str, job: str, node: str) -> str:
+    """`slurm:gpu, job 12 on n1`: where on a cluster a run is carried out; empty for this
+    machine."""
+    where = " on ".join(part for part in (f"job {job}" if job else "", node) if part)
+    return ", ".join(part for part in (on, where) if part)
+
+
 def marked(name: str, marks: Iterable[str]) -> str:
     """The name of a run or system with its marks: `cnn · demo · b083 (leak)`."""
     text = ", ".join(mark for mark in MARKS if mark in set(marks))
@@ -288,6 +295,8 @@ class Run:
             return "queued" if written == "queued" else "lost"
         if self.scheduler_silence:
             return "unknown"
+        if written == "queued" and said == "running":
+            return "starting"
         if written == "queued":
             return "requeued" if self.job["restarts"] else "waiting there"
         return "requeued" if said == "waiting" else "stalled"
@@ -297,6 +306,24 @@ class Run:
         """The job that a cluster's scheduler has for it (`JobFile`); empty where there is none."""
         job = self._record(JOB)
         return JobFile.model_validate(job).model_dump() if job else {}
+
+    @property
+    def place(self) -> str:
+        """Where on a cluster it is carried out, in words; empty for this machine."""
+        on = str(self.queue.get("on", ""))
+        job = self.job if on else {}
+        return place_in_words(on, str(job.get("id", "")), str(job.get("node", "")))
+
+    @property
+    def expected_start(self) -> str:
+        """When the scheduler expects its job to start, as a sentence; empty where it does not
+        say."""
+        starts_at = self.job.get("starts_at")
+        if self.state not in ("waiting there", "requeued") or not starts_at:
+            return ""
+        if self.job["never"] or starts_at < time.time():
+            return ""
+        return f"The scheduler expects it to start at {moment(starts_at)}."
 
     @cached_property
     def scheduler_silence(self) -> str:

@@ -125,7 +125,8 @@ def row(run_id: str, **values: object) -> RunRow:
         "dataset": "demo", "seed": 0, "fold": 0, "accuracy": nan, "accuracy_low": nan,
         "accuracy_high": nan, "n_clips": 0, "note": "", "tags": (), "starred": False,
         "split": "by_artist", "marks": "", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan,
-        "left_s": nan, "created": 1.0, "plan": "",
+        "left_s": nan, "created": 1.0, "plan": "", "on": "", "job": "", "node": "", "why": "",
+        "never": False,
     }  # fmt: skip
     return RunRow(**(base | values))  # type: ignore[arg-type]
 

@@ -351,8 +351,10 @@ def start(
     study_runs: Sequence[StudyRun],
     music: Music | None = None,
     store: Path | None = None,
+    on: Sequence[str] = (),
 ) -> Plan:
-    """Writes a plan of these runs, made for `music`, and queues those that do not exist yet.
+    """Writes a plan of these runs, made for `music`, and queues those that do not exist yet; they
+    are dealt to the places `on`, as of `Plan.on`.
 
     Raises:
         GenrecoreError: The store cannot be written.
@@ -368,7 +370,7 @@ def start(
         title = f"Rehearsal of {study.authors}{where}, scale {music.scale:g}: "
     title += " and ".join(PROTOCOLS[protocol] for protocol in grid["protocol"])
     draft = Draft(configs[0], [grid], changes, configs, [])
-    return start_plan(draft, store, title, study.citation, facts=facts)
+    return start_plan(draft, store, title, study.citation, facts=facts, on=on)
 
 
 @dataclass(frozen=True)

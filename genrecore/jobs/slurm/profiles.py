@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -19,46 +19,105 @@ POLL_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _TIME = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?|\d+-\d{1,2}")
 _WORD = r"^[^\s'\"\\;|&$`<>]*$"  # one word of an option
+_EXPECTED = {
+    "gpus": "a number, or a kind and a number, as a100:2",
+    "memory": "a number with its unit, as 16G",
+}
 
 
 class Profile(BaseModel):
-    """What a run asks for. An empty field is left to the cluster's own defaults.
-
-    Attributes:
-        name: By which it is chosen, as `slurm:NAME`.
-        host: The login node whose commands are called through ssh; empty for this machine.
-        store: The folder of the runs as the cluster's nodes see it; empty where it is the same.
-        partition, account, qos, time, cpus, memory, constraint: As `sbatch` takes them.
-        gpus: On each node: a number, or a kind and a number, as `a100:2`.
-        nodes: How many; a run of several processes is spread over them.
-        lines: Shell lines before the start, as `module load cuda` or the activation of a venv.
-        flags: Further options of `sbatch`.
-        command: What starts genrecore on a node.
-        requeue: Whether a run goes on by itself where its time limit came or its node failed.
-        warn_s: Seconds before the time limit at which a run saves and ends.
-        ahead: How many jobs may wait for the scheduler at a time; further runs wait here.
-    """
+    """What a run asks for. An empty field is left to the cluster's own defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
-    host: Annotated[str, Field(pattern=_WORD)] = ""
-    store: str = ""
-    partition: Annotated[str, Field(pattern=_WORD)] = ""
-    account: Annotated[str, Field(pattern=_WORD)] = ""
-    qos: Annotated[str, Field(pattern=_WORD)] = ""
-    time: str = ""
-    gpus: Annotated[str, Field(pattern=r"^(([\w.-]+:)?\d+)?$")] = ""
-    cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
-    memory: Annotated[str, Field(pattern=r"^(\d+[KMGT]?)?$")] = ""
-    constraint: Annotated[str, Field(pattern=r"^[^\s'\"\\;$`<>]*$")] = ""
-    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
-    lines: list[str] = []
-    flags: list[str] = []
-    command: str = ""
-    requeue: bool = True
-    warn_s: Annotated[int, Field(ge=5, le=3600)] = 90
-    ahead: Annotated[int, Field(ge=1, le=1000)] = 20
+    name: str = Field(title="Name", description="By which it is chosen, as slurm:NAME.")
+    partition: str = Field(
+        "", title="Partition", description="The cluster's default one if empty.", pattern=_WORD
+    )
+    gpus: str = Field(
+        "",
+        title="GPUs",
+        description="On each node: a number, or a kind and a number, as a100:2.",
+        pattern=r"^(([\w.-]+:)?\d+)?$",
+    )
+    time: str = Field(
+        "",
+        title="Time limit",
+        description="At most so long: minutes, H:MM:SS or D-HH:MM:SS. A run that needs longer "
+        "saves and is queued again.",
+    )
+    cpus: int | None = Field(
+        None, title="CPUs", description="On each node, for decoding as well.", ge=1, le=4096
+    )
+    memory: str = Field(
+        "",
+        title="Memory",
+        description="On each node, with its unit, as 16G.",
+        pattern=r"^(\d+[KMGT]?)?$",
+    )
+    account: str = Field(
+        "", title="Account", description="To which the time is charged.", pattern=_WORD
+    )
+    qos: str = Field("", title="QoS", description="The quality of service.", pattern=_WORD)
+    constraint: str = Field(
+        "",
+        title="Constraint",
+        description="Features that a node must have, as a100|h100.",
+        pattern=r"^[^\s'\"\\;$`<>]*$",
+    )
+    nodes: int = Field(
+        1,
+        title="Nodes",
+        description="A run of several processes is spread over them.",
+        ge=1,
+        le=1024,
+    )
+    lines: list[str] = Field(
+        [],
+        title="Lines before the start",
+        description="Of the shell, as module load cuda, or the activation of a virtual "
+        "environment.",
+    )
+    flags: list[str] = Field(
+        [], title="Further options of sbatch", description="Each with its dashes, as --exclusive."
+    )
+    command: str = Field(
+        "",
+        title="Command",
+        description="What starts genrecore on a node; by default the Python that this one runs "
+        "on, or python -m genrecore through ssh.",
+    )
+    host: str = Field(
+        "",
+        title="Login node",
+        description="Whose Slurm commands are called through ssh; those of this machine if empty.",
+        pattern=_WORD,
+    )
+    store: str = Field(
+        "",
+        title="Folder of the runs there",
+        description="As the cluster's nodes see it, where that is another path than here.",
+    )
+    requeue: bool = Field(
+        True,
+        title="Goes on by itself",
+        description="After its time limit or the failure of a node; otherwise it waits to be "
+        "resumed.",
+    )
+    warn_s: int = Field(
+        90,
+        title="Warning before the time limit",
+        description="Seconds that a run has to save.",
+        ge=5,
+        le=3600,
+    )
+    ahead: int = Field(
+        20,
+        title="Most jobs that wait there",
+        description="Further runs wait here, so that a plan keeps within the site's limits.",
+        ge=1,
+        le=1000,
+    )
 
     @field_validator("name")
     @classmethod
@@ -131,9 +190,12 @@ def checked(values: dict[str, Any]) -> Profile:
         profile = Profile.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "profile"
+        name = str((*first["loc"], "profile")[0])
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            reason = f"expected {_EXPECTED.get(name, 'one word without signs of the shell')}"
         raise UsageError(
-            f"The profile's field {name} cannot be {first['input']!r}: {first['msg']}."
+            f"The profile's field {name} cannot be {first['input']!r}: {reason}."
         ) from None
     for text in [*profile.lines, *profile.flags, profile.store, profile.command]:
         if any(not char.isprintable() for char in text):
@@ -155,6 +217,24 @@ def profiles(store: Path) -> dict[str, Profile]:
     return found
 
 
+def minutes(time: str) -> float | None:
+    """A time limit as Slurm writes it (`30`, `1:00:00`, `2-12`, `1-00:00:00`) in minutes; None
+    where there is none."""
+    if not _TIME.fullmatch(time):
+        return None
+    days, dash, rest = time.rpartition("-")
+    numbers = [int(part) for part in rest.split(":")]
+    # After a dash come hours first; else minutes, unless there are three numbers.
+    in_minutes = (60.0, 1.0, 1 / 60) if dash or len(numbers) == 3 else (1.0, 1 / 60)
+    parts = zip(numbers, in_minutes, strict=False)
+    return 1440.0 * int(days or 0) + sum(number * unit for number, unit in parts)
+
+
+def name_of(place: str) -> str:
+    """The name of the profile in `slurm:NAME`; empty where it is no such place."""
+    return place.removeprefix(PLACE) if place.startswith(PLACE) else ""
+
+
 def find(place: str, store: Path) -> Profile:
     """The profile of `slurm:NAME`.
 
@@ -162,8 +242,8 @@ def find(place: str, store: Path) -> Profile:
         UsageError: There is none.
     """
     known = profiles(store)
-    name = place.removeprefix(PLACE)
-    if not place.startswith(PLACE) or name not in known:
+    name = name_of(place)
+    if name not in known:
         there = (
             f"there are: {listed([one.place for one in known.values()])}"
             if known
@@ -213,6 +293,11 @@ def set_poll_s(seconds: float, store: Path) -> str:
         raise UsageError(f"A scheduler is asked every 1 to 3,600 seconds, not {seconds}.")
     section = _section(store) | {"poll_s": seconds}
     settings.change(store, "The cluster's settings", cluster=section)
+    return poll_sentence(seconds)
+
+
+def poll_sentence(seconds: float) -> str:
+    """How often schedulers are asked."""
     return f"Schedulers are asked every {seconds:g} s while a job lives."
 
 
