@@ -46,6 +46,7 @@ NEED_ENCODERS = {
 NEED_SLURM = {
     "jobs/test_profile_checks.py",
     "jobs/test_slurm.py",
+    "jobs/test_slurm_chaos.py",
     "jobs/test_slurm_cluster.py",
 }
 

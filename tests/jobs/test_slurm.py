@@ -26,6 +26,7 @@ from genrecore.store.files import write_json, write_text
 from genrecore.store.locks import is_locked
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs, create_run
+from genrecore.store.status import TIME_OVER
 
 Tiny = Callable[..., RunConfig]
 pytestmark = ON_SLURM
@@ -349,6 +350,48 @@ def test_a_host_that_does_not_answer_leaves_the_state_unknown(store: Path, tiny:
     now = Run(run.folder)
     assert now.state == "unknown"
     assert now.reason.startswith("The scheduler has not answered since")
+
+
+@pytest.mark.long
+def test_a_run_longer_than_its_jobs_may_take_is_the_same_as_an_uninterrupted_one(
+    slurm: SlurmCluster, store: Path, tiny: Tiny
+) -> None:
+    """Two and more jobs of a minute each, by the real trainer."""
+    values = {"name": "minute", "partition": "short", "time": "1", "cpus": 1, "warn_s": 40}
+    profiles.set_poll_s(1, store)
+    profiles.keep(profiles.checked(values), store)
+    config = tiny(training__epochs=120, training__patience=0)
+    run, other = create_run(config, store, on="slurm:minute"), create_run(config, store)
+    actions.ensure_runner(store)
+    wait_for_state(run, "done", most_s=560)
+    wait_for_state(other, "done", most_s=300)
+    assert Run(run.folder).job["restarts"] >= 1
+    assert TIME_OVER in [entry["reason"] for entry in Run(run.folder).status["states"]]
+    ours, theirs = Run(run.folder), Run(other.folder)
+    exact = ours.history.columns.drop([c for c in ours.history if c.endswith("_s")])
+    assert ours.history[exact].equals(theirs.history[exact])
+    for name in ("last.safetensors", "epochs.u8", "steps.f32"):
+        assert (run.folder / name).read_bytes() == (other.folder / name).read_bytes()
+
+
+@pytest.mark.long
+def test_schedulers_are_asked_once_in_half_a_minute_however_many_runs_wait(
+    slurm: SlurmCluster, store: Path, tiny: Tiny
+) -> None:
+    profiles.keep(profiles.checked({"name": "here", **HERE, "ahead": 5}), store)
+    config = tiny()
+    for number in range(200):
+        run = create_run(config, store, on="slurm:here")
+        (run.folder / "steps").write_text("100000" if number < 2 else "10")
+    actions.ensure_runner(store)
+    time.sleep(10)
+    before = len(slurm.calls())
+    time.sleep(65)
+    calls = [call.command for call in slurm.calls()[before:]]
+    assert calls.count("squeue") <= 3
+    assert set(calls) <= {"squeue", "sbatch"}
+    for process in runners(store):
+        process.kill()
 
 
 def test_profiles_are_checked(store: Path) -> None:

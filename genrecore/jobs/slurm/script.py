@@ -32,36 +32,60 @@ def script(run: Run, profile: Profile, generation: int) -> str:
         profile: What it asks for.
         generation: The one that was announced for the job.
     """
-    folder = _there(run.folder, run, profile)
+    folder = _there(run.folder, profile)
     directives = [
         f"--job-name=genrecore-{run.run_id[-4:]}",
-        f"--comment={shlex.quote(tag(run.run_id, generation))}",
+        f"--signal=B:USR1@{profile.warn_s}",
+        "--requeue" if profile.requeue else "--no-requeue",
+    ]
+    variables = {JOB: str(generation), REQUEUES: "1" if profile.requeue else ""}
+    arguments = f"train --run {shlex.quote(folder)}"
+    comment = tag(run.run_id, generation)
+    return _script(profile, folder, comment, directives, variables, arguments)
+
+
+def probe_script(folder: Path, profile: Profile, comment: str) -> str:
+    """The text of a job of a second that tells what a node sees.
+
+    Args:
+        folder: Of the probe, two levels below the store.
+        profile: What is tried.
+        comment: By which the job is found.
+    """
+    there = f"{_there(folder.parent, profile)}/{folder.name}"
+    directives = ["--job-name=genrecore-probe", "--no-requeue"]
+    arguments = f"cluster probe {shlex.quote(there)}"
+    return _script(profile, there, comment, directives, {}, arguments)
+
+
+def _script(
+    profile: Profile,
+    folder: str,
+    comment: str,
+    directives: list[str],
+    variables: dict[str, str],
+    arguments: str,
+) -> str:
+    common = [
+        f"--comment={shlex.quote(comment)}",
         f"--chdir={shlex.quote(folder)}",
         f"--output={shlex.quote(f'{folder}/{LOG}')}",
         "--open-mode=append",
-        f"--signal=B:USR1@{profile.warn_s}",
-        "--requeue" if profile.requeue else "--no-requeue",
         "--ntasks-per-node=1",
-        *profile.options(),
     ]
-    variables = {
-        JOB: str(generation),
-        REQUEUES: "1" if profile.requeue else "",
-        "GENRECORE_RUNS": str(Path(folder).parent),
-        "PYTHONUNBUFFERED": "1",
-    }
+    variables = variables | {"GENRECORE_RUNS": str(Path(folder).parent), "PYTHONUNBUFFERED": "1"}
     if not profile.host and "GENRECORE_CACHE" in os.environ:
         variables["GENRECORE_CACHE"] = os.environ["GENRECORE_CACHE"]
     return "\n".join(
         [
             "#!/bin/bash",
-            *(f"#SBATCH {directive}" for directive in directives),
+            *(f"#SBATCH {one}" for one in (*directives, *common, *profile.options())),
             "",
             *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
             'export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"',
             f"unset {_NOT_WANTED}",
             *profile.lines,
-            f"exec {_command(profile)} train --run {shlex.quote(folder)}",
+            f"exec {_command(profile)} {arguments}",
             "",
         ]
     )
@@ -74,7 +98,6 @@ def _command(profile: Profile) -> str:
     )
 
 
-def _there(folder: Path, run: Run, profile: Profile) -> str:
-    """A path in the store as the nodes see it."""
-    store = profile.store or str(run.folder.parent)
-    return str(Path(store) / folder.relative_to(run.folder.parent))
+def _there(folder: Path, profile: Profile) -> str:
+    """A folder of the store as the nodes see it."""
+    return str(Path(profile.store or folder.parent) / folder.name)
