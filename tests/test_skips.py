@@ -45,6 +45,7 @@ NEED_ENCODERS = {
 }
 NEED_SLURM = {
     "jobs/test_profile_checks.py",
+    "jobs/test_cluster_doctor.py",
     "jobs/test_slurm.py",
     "jobs/test_slurm_chaos.py",
     "jobs/test_slurm_cluster.py",

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, add_group, switch
-from genrecore.cli.output import answer, print_json, print_table
+from genrecore.cli.output import answer, out, print_json, print_table
 from genrecore.errors import GenrecoreError
-from genrecore.jobs.slurm import profiles
+from genrecore.jobs.slurm import doctor, profiles
 from genrecore.jobs.slurm.check import check_profile
 from genrecore.jobs.slurm.commands import Login
 from genrecore.jobs.slurm.partitions import partitions
 from genrecore.jobs.slurm.profiles import PLACE, Profile
 from genrecore.store.run import store_dir
-from genrecore.words import size
+from genrecore.words import listed, size
 
 commands = typer.Typer(rich_markup_mode=None)
 group = add_group(commands, "cluster", "Slurm clusters: profiles, partitions, checks.")
@@ -154,6 +155,30 @@ def check(name: NameArgument, as_json: JsonOption = False) -> None:
         raise GenrecoreError(f"{checked.says.rstrip('.')}{where}.")
     if not as_json:
         answer(False, {}, f"{profile.place} is accepted. {checked.says}")
+
+
+@group.command("doctor")
+def examine_cluster(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Find out whether a cluster can carry out runs: commands, partition, profile, and what a job
+    of a second sees of the store, its clock, locks, Python, torch and GPUs. The exit code is 1 if
+    something is to be mended."""
+    profile = profiles.find(PLACE + name.removeprefix(PLACE), store_dir())
+    findings = []
+    for finding in doctor.examine(profile, store_dir()):
+        findings.append(finding)
+        if not as_json:
+            out.print(f"{'✓' if finding.ok else '✕'} {finding.what}: {finding.sentence}")
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    bad = [finding.what for finding in findings if not finding.ok]
+    if bad:
+        raise GenrecoreError(f"To be mended before runs are sent there: {listed(bad)}.")
+
+
+@group.command("probe", hidden=True)
+def probe(folder: Path) -> None:
+    """Write what this node sees into the folder of a probe; its job calls this."""
+    doctor.answer(folder)
 
 
 @group.command("poll")

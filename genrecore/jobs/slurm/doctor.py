@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.jobs.slurm import states
+from genrecore.jobs.slurm.check import check_profile
 from genrecore.jobs.slurm.commands import Login, NoAnswer, Refused
 from genrecore.jobs.slurm.partitions import partitions
 from genrecore.jobs.slurm.profiles import Profile
 from genrecore.jobs.slurm.script import probe_script
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import NoLocks, lock_state, take_lock
+from genrecore.store.run import Run
 from genrecore.words import listed, plural
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
@@ -32,7 +34,7 @@ _MOST_SKEW_S = 60.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClusterFinding:
     """One thing that was looked at.
 
     Attributes:
@@ -46,7 +48,7 @@ class Finding:
     sentence: str
 
 
-def examine(profile: Profile, store: Path, patience_s: float = 60.0) -> Iterator[Finding]:
+def examine(profile: Profile, store: Path, patience_s: float = 60.0) -> Iterator[ClusterFinding]:
     """Looks at a cluster through a profile; each finding as soon as it is made. Nothing that
     depends on what is missing is looked at.
 
@@ -60,7 +62,7 @@ def examine(profile: Profile, store: Path, patience_s: float = 60.0) -> Iterator
         yield from _partition(profile)
         yield from _probe(profile, store, patience_s)
     except (NoAnswer, Refused) as error:
-        yield Finding("scheduler", False, f"{error} Ask the site whether Slurm is up.")
+        yield ClusterFinding("scheduler", False, f"{error} Ask the site whether Slurm is up.")
 
 
 def answer(folder: Path) -> None:
@@ -79,7 +81,7 @@ def answer(folder: Path) -> None:
     write_json(folder / ANSWER, facts)
 
 
-def _commands(login: Login) -> Iterator[Finding]:
+def _commands(login: Login) -> Iterator[ClusterFinding]:
     missing = []
     for name in COMMANDS:
         if login.host:
@@ -91,17 +93,17 @@ def _commands(login: Login) -> Iterator[Finding]:
             missing.append(name)
     if missing:
         sentence = f"{listed(missing)} not found on {login}; install Slurm's client commands there."
-        yield Finding("commands", False, sentence)
+        yield ClusterFinding("commands", False, sentence)
         raise NoAnswer(f"Without {missing[0]} nothing more can be found out.")
-    yield Finding("commands", True, login.call("sbatch", "--version"))
+    yield ClusterFinding("commands", True, login.call("sbatch", "--version"))
 
 
-def _partition(profile: Profile) -> Iterator[Finding]:
+def _partition(profile: Profile) -> Iterator[ClusterFinding]:
     found = {one.name: one for one in partitions(profile.login)}
     name = profile.partition or next((n for n, one in found.items() if one.is_default), "")
     if name not in found:
         sentence = f"There is no partition {name or 'by default'}; there are {listed([*found])}."
-        yield Finding("partition", False, sentence)
+        yield ClusterFinding("partition", False, sentence)
         return
     one = found[name]
     gpus = f", {one.idle_gpus} of {plural(one.n_gpus, 'GPU')} idle" if one.n_gpus else ", no GPU"
@@ -112,10 +114,10 @@ def _partition(profile: Profile) -> Iterator[Finding]:
     )
     if wants_gpu and not one.n_gpus:
         sentence += " The profile asks for GPUs (field gpus): choose another partition."
-    yield Finding("partition", one.n_up > 0 and not (wants_gpu and not one.n_gpus), sentence)
+    yield ClusterFinding("partition", one.n_up > 0 and not (wants_gpu and not one.n_gpus), sentence)
 
 
-def _probe(profile: Profile, store: Path, patience_s: float) -> Iterator[Finding]:
+def _probe(profile: Profile, store: Path, patience_s: float) -> Iterator[ClusterFinding]:
     folder = store / PROBES / secrets.token_hex(4)
     folder.mkdir(parents=True)
     try:
@@ -124,16 +126,15 @@ def _probe(profile: Profile, store: Path, patience_s: float) -> Iterator[Finding
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Finding]:
+def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[ClusterFinding]:
     login, comment = profile.login, f"genrecore probe {folder.name}"
     script = probe_script(folder, profile, comment)
-    try:
-        yield Finding("profile", True, login.test(script))
-    except Refused as error:
-        field = states.field(str(error))
-        where = f" (field {field})" if field else ""
-        yield Finding("profile", False, f"sbatch refuses it{where}: {error}")
+    checked = check_profile(profile, folder.parent.parent)
+    if not checked.accepted:
+        where = f" (the profile's field {checked.field})" if checked.field else ""
+        yield ClusterFinding("profile", False, f"{checked.says.rstrip('.')}{where}.")
         return
+    yield ClusterFinding("profile", True, checked.says)
     try:
         lock = take_lock(folder / LOCK)
     except NoLocks:
@@ -147,7 +148,8 @@ def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Findi
     if not facts:
         job = login.jobs().get(comment)
         said = states.sentence(job.code, job.word) if job else ""
-        log = _tail(folder / "log.txt")
+        lines = Run(folder).log(300).strip().splitlines()
+        log = lines[-1] if lines else ""
         word = job.word if job else "gone"
         sentence = f"A job of a second did not answer in {patience_s:.0f} s (it is {word}). {said} "
         sentence += (
@@ -158,9 +160,9 @@ def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Findi
                 "If it lies elsewhere there, set the profile's field store."
             )
         )
-        yield Finding("probe", False, sentence)
+        yield ClusterFinding("probe", False, sentence)
         return
-    yield Finding(
+    yield ClusterFinding(
         "probe", True, f"Answered from {facts['host']} after {time.time() - began:.0f} s."
     )
     yield _clock(facts, folder)
@@ -168,38 +170,31 @@ def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Findi
     yield _software(facts, profile)
 
 
-def _clock(facts: dict[str, Any], folder: Path) -> Finding:
+def _clock(facts: dict[str, Any], folder: Path) -> ClusterFinding:
     skew_s = float(facts["time"]) - (folder / ANSWER).stat().st_mtime
     here_s = time.time() - (folder / ANSWER).stat().st_mtime
     worst_s = max(abs(skew_s), abs(min(here_s, 0.0)))
     if worst_s > _MOST_SKEW_S:
-        return Finding(
+        return ClusterFinding(
             "clock", False, f"Clocks differ by {worst_s:.0f} s: ask the site to set them."
         )
-    return Finding("clock", True, f"The clocks of node and disk differ by {worst_s:.0f} s.")
+    return ClusterFinding("clock", True, f"The clocks of node and disk differ by {worst_s:.0f} s.")
 
 
-def _locks(facts: dict[str, Any], held_here: bool) -> Finding:
+def _locks(facts: dict[str, Any], held_here: bool) -> ClusterFinding:
     if held_here and facts["lock_is_seen"]:
-        return Finding("locks", True, "A lock that is held here is seen on the node.")
+        return ClusterFinding("locks", True, "A lock that is held here is seen on the node.")
     sentence = "Locks of one machine are not seen on another; generations keep runs apart."
-    return Finding("locks", True, sentence)
+    return ClusterFinding("locks", True, sentence)
 
 
-def _software(facts: dict[str, Any], profile: Profile) -> Finding:
+def _software(facts: dict[str, Any], profile: Profile) -> ClusterFinding:
     gpus = [str(name) for name in facts["gpus"]]
     sentence = f"Python {facts['python']}, torch {facts['torch']}, "
     sentence += f"GPUs: {listed(gpus)}." if gpus else "no GPU that torch can use."
     lacks = profile.gpus not in ("", "0") and not gpus
     if lacks:
         sentence += (
-            " The profile asks for one: is torch there one for CUDA, and its driver new enough?"
+            " The profile asks for one: is torch there built for CUDA, is the driver new enough?"
         )
-    return Finding("software", not lacks, sentence)
-
-
-def _tail(path: Path) -> str:
-    with contextlib.suppress(OSError):
-        lines = path.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else ""
-    return ""
+    return ClusterFinding("software", not lacks, sentence)
