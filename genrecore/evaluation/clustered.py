@@ -6,10 +6,13 @@ therefore summed over artists, not over clips: the cluster-robust variance, with
 for few clusters (Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression
 with multi-stage samples, Survey Methodology 28 (2)). Of a mean, it divides the sum of an artist's
 residuals by √(1 − the artist's share of the clips). Student's t takes the place of the normal
-distribution, with the degrees of freedom of Imbens & Kolesár (2016, Robust standard errors in small
-samples, Review of Economics and Statistics 98 (4), section 3), which count few or very unequal
-artists for what they are worth (also Pustejovsky & Tipton 2018, Small-sample methods for
-cluster-robust variance estimation, Journal of Business & Economic Statistics 36 (4)).
+distribution. Its degrees of freedom count few or very unequal artists for what they are worth: the
+quantile is that of the mean over its standard error where an artist's clips are as alike as they
+look (McCaffrey & Bell 2006, Improved hypothesis testing for coefficients in generalized estimating
+equations with small samples of clusters, Statistics in Medicine 25 (23)). Theirs is the saddlepoint
+approximation for clips that are not alike, ours the exact distribution, with the intra-class
+correlation estimated by analysis of variance (Donner & Koval 1980, The estimation of intraclass
+correlation in the analysis of family data, Biometrics 36 (1)).
 
 Where a system was trained with several seeds, the variance of the seeds' accuracies is added, less
 the part of it that comes from the clips and is in the artists' variance already. The degrees of
@@ -37,12 +40,12 @@ from genrecore.evaluation.significance import wilson
 METHOD = (
     "Clips of one artist are alike, and so are trainings with other seeds: intervals and p-values "
     "count artists and seeds, not clips (cluster-robust variance CR2 with Student's t; Bell & "
-    "McCaffrey 2002, Imbens & Kolesár 2016)."
+    "McCaffrey 2002, McCaffrey & Bell 2006)."
 )
 """The method in a sentence, with its sources."""
 
 LEAST_FREEDOM = 2.0
-"""With fewer degrees of freedom no method holds: there are too few artists to tell."""
+"""With fewer degrees of freedom of the artists no method holds: there are too few to tell."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class Interval:
         error: The standard error, a share.
         freedom: Degrees of freedom of the standard error.
         p: Two-sided p-value of the hypothesis that the estimate is 0; nan of an accuracy.
-        of_artists: The degrees of freedom that the artists alone give.
+        of_artists: The degrees of freedom that the artists alone give, whoever is right: those of
+            the variance where clips of one artist are not alike (Imbens & Kolesár 2016, Robust
+            standard errors in small samples, Review of Economics and Statistics 98 (4), section 3).
     """
 
     value: float
@@ -206,6 +211,9 @@ def independent(
 
 _TINY = 1e-9
 _MOST_PER_CLIP = 2  # independent clips that one clip may stand for
+_QUANTILES = 1.9601, 12.7062  # of Student's t with 16,000 degrees of freedom and with 1
+_ANGLES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
+_ANGLES, _WEIGHTS = np.pi / 4 * (_ANGLES + 1), _WEIGHTS / 2  # of a mean over a right angle
 
 
 def _as_table(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -219,32 +227,106 @@ def _variance(sides: Sequence[np.ndarray], groups: np.ndarray) -> _Variance:
     """The variance of the mean of one table, or of the difference of the means of two, (runs,
     clips) each."""
     _, member = np.unique(groups, return_inverse=True)
-    residuals, shares = np.zeros(member.max() + 1), np.zeros(member.max() + 1)
+    parts, weights = np.zeros(len(member)), np.zeros(len(member))  # of the clips
     for sign, table in zip((1, -1), sides, strict=False):
         tested = ~np.isnan(table)
         n_tests = tested.sum()
-        residual = np.where(tested, table - np.nanmean(table), 0.0).sum(axis=0) / n_tests
-        residuals += sign * np.bincount(member, residual)
-        shares += np.bincount(member, tested.sum(axis=0)) / (n_tests * len(sides))
-    residuals, shares = residuals[shares > 0], shares[shares > 0]
+        parts += sign * np.where(tested, table - np.nanmean(table), 0.0).sum(axis=0) / n_tests
+        weights += tested.sum(axis=0) / (n_tests * len(sides))
+    _, artists = np.unique(member[weights > 0], return_inverse=True)
+    sizes, shares = np.bincount(artists), np.bincount(artists, weights[weights > 0])
+    residuals = np.bincount(artists, parts[weights > 0])
     if len(shares) < 2:
         return _Variance(0.0, 0.0, 0.0, len(shares), 1.0)
     of_clips = float((residuals**2 / (1 - shares)).sum())
     paired = shares**2 / (1 - shares)
     squares = float((shares**2).sum())
-    freedom = of_artists = float(1 / (squares + paired.sum() ** 2 - (paired**2).sum()))
+    of_artists = float(1 / (squares + paired.sum() ** 2 - (paired**2).sum()))
+    freedom = of_artists  # Student's t itself, where artists are equal
+    if np.ptp(shares) > _TINY:
+        alike = likeness(sizes, residuals, (parts**2).sum())
+        freedom = float(student_freedom(shares, sizes * (1 - alike) + sizes**2 * alike))
     total, below = of_clips, of_clips**2 / freedom
     for table in sides:
         if len(table) > 1:
             of_seeds, of_their_clips = _seeds(table, member)
-            total += max(0.0, of_seeds - of_their_clips)
-            below += of_seeds**2 / (len(table) - 1)
+            if of_seeds > of_their_clips:  # what adds nothing takes no freedom
+                total += of_seeds - of_their_clips
+                below += of_seeds**2 / (len(table) - 1)
     if total < _TINY**2:
         total = 0.0
     else:
         # Few artists may look alike by chance, which makes the seeds seem to be all there is.
         freedom = max(1.0, min(freedom, total**2 / below))
     return _Variance(total, freedom, of_artists, len(shares), 1 / squares)
+
+
+def likeness(sizes: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """The intra-class correlation of artists' clips, 0 to 1, by analysis of variance.
+
+    Args:
+        sizes: Each artist's clips, (…, artists).
+        sums: The sum of what is measured of each artist's clips, in all 0, (…, artists).
+        squares: The sum of its squares over all clips, (…).
+    """
+    n_clips, n_artists = sizes.sum(axis=-1), sizes.shape[-1]
+    between = (sums**2 / sizes).sum(axis=-1)
+    within = np.maximum(squares - between, 0.0) / np.maximum(n_clips - n_artists, 1)
+    between, size = between / (n_artists - 1), n_clips - (sizes**2).sum(axis=-1) / n_clips
+    total = between + (size / (n_artists - 1) - 1) * within
+    return np.clip((between - within) / np.maximum(total, _TINY**2), 0.0, 1.0)
+
+
+def student_freedom(shares: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """The degrees of freedom with which Student's t has the 95 % quantile of a mean over its
+    standard error CR2, where artists' sums are independent and normal, (…).
+
+    The mean exceeds q standard errors where mean² − q² CR2, a quadratic form of the sums with one
+    positive eigenvalue, is positive. Its characteristic function, the determinant of a diagonal
+    matrix plus one of rank 2, is inverted along the branch cut that belongs to this eigenvalue,
+    which leaves an integral over a right angle (for any eigenvalues: Imhof 1961, Computing the
+    distribution of quadratic forms in normal variables, Biometrika 48 (3/4)). Equal artists give
+    Student's t itself.
+
+    Args:
+        shares: Each artist's share of the clips, (…, artists).
+        variances: The variance of each artist's sum, in any unit, (…, artists).
+    """
+    from scipy import special
+
+    # CR2 is Σ scale (sum − share mean)² = Σ scale sum² − 2 mean Σ weight sum + square mean².
+    scale = 1 / (1 - shares)
+    weight = shares * scale
+    square = (shares * weight).sum(axis=-1)[..., None]
+    variances = (variances / variances.sum(axis=-1, keepdims=True))[..., None, :]
+    scale, weight = scale[..., None, :], weight[..., None, :]
+
+    def factors(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        diagonal = 1 + at[..., None] * variances * scale
+        a, b, c = ((variances * weight**k / diagonal).sum(axis=-1) for k in range(3))
+        of_rank_2 = 1 - 2 * at * b + at * square * a + at**2 * (b**2 - a * c)
+        return np.log(diagonal).sum(axis=-1), of_rank_2, at * a
+
+    def tail(log_cut: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The logarithm of how often the mean exceeds q, over that wanted, and q²."""
+        cut = np.exp(log_cut)[..., None]
+        _, of_rank_2, of_mean = factors(cut)
+        q_square = of_mean / of_rank_2
+        diagonal, of_rank_2, of_mean = factors(cut / np.cos(_ANGLES) ** 2)
+        root = np.sqrt(np.maximum(of_mean / q_square - of_rank_2, _TINY**2))
+        share = (np.exp(-diagonal / 2) * np.tan(_ANGLES) / root) @ _WEIGHTS
+        return np.log(np.maximum(share, _TINY) / 0.05), q_square[..., 0]
+
+    before, cut = (np.full(shares.shape[:-1], np.log(square)) for square in (4.0, 8.0))
+    value_before, _ = tail(before)
+    for _ in range(12):  # the secant method
+        value, q_square = tail(cut)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            step = np.nan_to_num(value * (cut - before) / (value_before - value)).clip(-2, 2)
+        if (abs(step) < _TINY).all():
+            break
+        before, value_before, cut = cut, value, cut + step
+    return special.stdtridf(0.975, np.clip(np.sqrt(q_square), *_QUANTILES))
 
 
 def _seeds(table: np.ndarray, member: np.ndarray) -> tuple[float, float]:

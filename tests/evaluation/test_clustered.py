@@ -14,9 +14,10 @@ from genrecore.evaluation import clustered
 from genrecore.evaluation.significance import wilson
 
 
-def by_matrices(values: np.ndarray, artists: np.ndarray) -> tuple[float, float]:
-    """The variance CR2 of a mean and its degrees of freedom, by the matrices of the papers: a
-    regression on a constant with independent errors as the working model."""
+def by_matrices(values: np.ndarray, artists: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """The variance CR2 of a mean, its degrees of freedom where clips are not alike, and the matrix
+    of the quadratic form, by the matrices of the papers: a regression on a constant with
+    independent errors as the working model."""
     n = len(values)
     hat = np.full((n, n), 1 / n)
     residuals, maker = values - values.mean(), np.eye(n) - hat
@@ -29,20 +30,66 @@ def by_matrices(values: np.ndarray, artists: np.ndarray) -> tuple[float, float]:
         columns.append(maker[:, own] @ weights)
     matrix = np.stack(columns, axis=1)
     eigenvalues = linalg.eigvalsh(matrix.T @ matrix)
-    return variance, eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    freedom = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    return variance, freedom, matrix @ matrix.T
+
+
+def by_anova(values: np.ndarray, artists: np.ndarray) -> float:
+    """The intra-class correlation, from the F test of the analysis of variance."""
+    parts = [values[artists == artist] for artist in np.unique(artists)]
+    ratio = stats.f_oneway(*parts).statistic
+    sizes = np.array([len(part) for part in parts])
+    size = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(sizes) - 1)
+    return float(np.clip((ratio - 1) / (ratio - 1 + size), 0, 1))
 
 
 @pytest.mark.parametrize("sizes", [[12, 12, 12, 12], [4, 8, 12, 40, 16, 16], [1] * 60])
 def test_the_closed_formula_is_that_of_the_matrices(sizes: list[int]) -> None:
     artists = np.repeat(np.arange(len(sizes)), sizes)
     a, b = draw_right(0.6, len(artists), 1), draw_right(0.5, len(artists), 2)
-    variance, freedom = by_matrices(a.astype(float) - b, artists)
+    variance, of_artists, _ = by_matrices(a.astype(float) - b, artists)
     measured = clustered.difference(a, b, artists)
     assert measured.value == pytest.approx(a.mean() - b.mean())
     assert measured.error == pytest.approx(np.sqrt(variance))
-    assert measured.freedom == pytest.approx(freedom)
+    assert measured.of_artists == pytest.approx(of_artists)
     t = measured.value / np.sqrt(variance)
-    assert measured.p == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+    assert measured.p == pytest.approx(2 * stats.t.sf(abs(t), measured.freedom))
+    if len(set(sizes)) == 1:
+        assert measured.freedom == pytest.approx(of_artists)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("sizes", [[12, 12, 12], [4, 8, 12, 40, 16, 16], [1, 2, 3, 60, 5, 4, 3, 2]])
+def test_the_quantile_of_student_is_that_of_drawn_clips(sizes: list[int], alike: float) -> None:
+    """Clips of a random-effects model are drawn; the mean over its standard error by the matrices
+    of the papers exceeds the quantile in 5 %."""
+    artists, n_draws = np.repeat(np.arange(len(sizes)), sizes), 40_000
+    generator, each = np.random.default_rng(7), np.array(sizes, dtype=float)
+    drawn = np.sqrt(alike) * generator.normal(size=(n_draws, len(sizes)))[:, artists]
+    drawn += np.sqrt(1 - alike) * generator.normal(size=drawn.shape)
+    _, _, form = by_matrices(drawn[0], artists)
+    t = drawn.mean(axis=1) / np.sqrt(((drawn @ form) * drawn).sum(axis=1))
+    variances = each * (1 - alike) + each**2 * alike
+    freedom = clustered.student_freedom(each / each.sum(), variances)
+    share = float((abs(t) > stats.t.ppf(0.975, freedom)).mean())
+    assert share == pytest.approx(0.05, abs=1.5 * error_of(0.05, n_draws))
+
+
+def test_the_quantile_follows_how_alike_the_clips_look() -> None:
+    artists = np.repeat(np.arange(6), [4, 8, 12, 40, 16, 16])
+    sizes = np.bincount(artists).astype(float)
+    freedoms = []
+    for share_of_artist in (0.0, 0.5, 0.9):
+        lucky = np.random.default_rng(2).random(6)[artists] < 0.6
+        own = draw_right(0.6, len(artists), 3)
+        right = np.where(draw_right(share_of_artist, len(artists), 4), lucky, own)
+        alike = by_anova(right.astype(float), artists)
+        expected = clustered.student_freedom(
+            sizes / sizes.sum(), sizes * (1 - alike) + sizes**2 * alike
+        )
+        freedoms.append(clustered.accuracy(right, artists).freedom)
+        assert freedoms[-1] == pytest.approx(expected)
+    assert len(set(freedoms)) == 3
 
 
 def test_artists_of_one_clip_give_the_paired_t_test() -> None:
@@ -208,24 +255,36 @@ def estimates(sets: TestSets) -> tuple[np.ndarray, ...]:
             within = ((within - within.mean(axis=0)) ** 2).sum(axis=0) * k / (k - 1)
             of_their_clips = (within / (1 - share)).sum(axis=1) / (k * n) ** 2
         sides.append((value, residuals, of_seeds, of_their_clips, k))
+    parts_a, parts_b = (right.mean(axis=0) for right in sets.right)  # of clips
+    starts = np.concatenate([[0], n.cumsum()[:-1]])
 
-    def variance(residuals: np.ndarray, sides: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    def variance(
+        parts: np.ndarray, residuals: np.ndarray, sides: list[Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
         total = of_clips = (residuals**2 / (1 - share)).sum(axis=1)
-        below = of_clips**2 / of_artists
+        of_clips_alone = of_artists
+        if np.ptp(sizes):
+            means = np.add.reduceat(parts, starts) / n
+            squares = np.add.reduceat(parts**2, starts) / n**2 - means**2 / n
+            alike = clustered.likeness(sizes, residuals, squares)[:, None]
+            variances = sizes * (1 - alike) + sizes**2 * alike
+            of_clips_alone = clustered.student_freedom(share, variances)
+        below = of_clips**2 / of_clips_alone
         for _, _, of_seeds, of_their_clips, k in sides:
-            total = total + np.maximum(0.0, of_seeds - of_their_clips)
-            below = below + of_seeds**2 / max(1, k - 1)
+            added = np.maximum(0.0, of_seeds - of_their_clips)
+            total = total + added
+            below = below + np.where(added > 0, of_seeds**2 / max(1, k - 1), 0.0)
         with np.errstate(invalid="ignore"):
-            freedom = np.maximum(1.0, np.minimum(of_artists, total**2 / below))
-        return total, np.where(total < 1e-18, of_artists, freedom)
+            freedom = np.maximum(1.0, np.minimum(of_clips_alone, total**2 / below))
+        return total, np.where(total < 1e-18, of_clips_alone, freedom)
 
     (a, of_a, *_), (b, of_b, *_) = sides
-    total, freedom = variance(of_a - of_b, sides)
+    total, freedom = variance(parts_a - parts_b, of_a - of_b, sides)
     quantile = special.stdtrit(np.maximum(freedom, 1.0), 0.975)
     reach = np.maximum(quantile * np.sqrt(total), quantile**2 / (n + quantile**2))
     p = 2 * special.stdtr(freedom, -np.abs(a - b) * quantile / reach)
     uncorrected = np.abs(a - b) / np.maximum(np.sqrt(((of_a - of_b) ** 2).sum(axis=1)), 1e-9)
-    total, freedom = variance(of_a, sides[:1])
+    total, freedom = variance(parts_a, of_a, sides[:1])
     z = special.stdtrit(np.maximum(freedom, 1.0), 0.975)
     spread, m = a * (1 - a), 1 / squares
     is_spread = (total > 1e-18) & (spread > 0)
@@ -307,7 +366,7 @@ def test_equal_systems_are_rarely_called_different(
 @pytest.mark.parametrize("unequal", [False, True], ids=["equal", "unequal"])
 @pytest.mark.parametrize("n_artists", [5, 10, 20, 80])
 def test_verdicts_and_intervals_hold_from_five_artists_on(n_artists: int, unequal: bool) -> None:
-    """Prints the table of docs/statistics.md; in two minutes."""
+    """Prints the table of docs/statistics.md; in four minutes."""
     for n_seeds in (1, 2, 3, 5):
         cells = [
             rates(2000, n_artists, unequal, n_seeds, cluster, luck)
@@ -320,5 +379,5 @@ def test_verdicts_and_intervals_hold_from_five_artists_on(n_artists: int, unequa
         different, covering = shares.T[:2]
         assert different.max() <= 6.4
         assert covering.min() >= 93
-        if n_artists >= 10:  # too wide in some cells; docs/statistics.md says in which and why
-            assert covering.max() <= 98.5
+        if n_artists >= 10:
+            assert covering.max() <= 97 + 100 * error_of(0.97, 2000)
