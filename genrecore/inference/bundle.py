@@ -3,7 +3,8 @@
 The files have the names and forms of a model repository of the Hugging Face Hub: `config.json` with
 the genres, `preprocessor_config.json` with the sample rate, `model.safetensors` (`model.skops` of a
 classical model), and `README.md` with a header that the Hub reads. Where the run stands on a
-pretrained encoder whose licence allows passing it on, that lies in the folder `encoder`.
+pretrained encoder whose licence allows passing it on, that lies in the folder `encoder`; where the
+run trained it on, without its weights, since `model.safetensors` holds those that it has now.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def to_bundle(loaded: LoadedRun, folder: Path, precision: float | None = None) -
             if loaded.medium == "wave":
                 write_json(hidden / "preprocessor_config.json", _preprocessor(loaded))
             if encoder and encoder.may_be_shared and encoder.sha256:
-                copy_encoder(encoder, hidden / _ENCODER)
+                copy_encoder(encoder, hidden / _ENCODER, _is_frozen(loaded))
             write_text(hidden / "README.md", card(loaded, folder.name, thresholds))
             if folder.exists():
                 shutil.rmtree(folder)
@@ -158,7 +159,9 @@ def _is_bundle(folder: Path) -> bool:
 
 def _config(loaded: LoadedRun, thresholds: Thresholds | None) -> dict[str, Any]:
     encoder = loaded.classifier.resolved.encoder
-    needed = {} if encoder is None or not encoder.sha256 else {"encoder": encoder.model_dump()}
+    needed = {}
+    if encoder and encoder.sha256 and _is_frozen(loaded):
+        needed = {"encoder": encoder.model_dump()}
     return {
         "model_type": "genrecore",
         "architectures": [loaded.config.model.name],
@@ -262,6 +265,8 @@ def _on_encoder(loaded: LoadedRun) -> str:
         carried = f"It is not part of this model, since {_forbidden(encoder)}; {encoder.how_to_get}"
     elif not encoder.sha256:
         carried = "Its weights are not part of this model."
+    elif not _is_frozen(loaded):
+        carried = "Its weights are part of this model; the folder `encoder` says how it is built."
     how = "with frozen weights" if _is_frozen(loaded) else "and trained it on"
     limit = "**For non-commercial use only.** " if encoder.non_commercial else ""
     return f"""## Encoder

@@ -15,7 +15,7 @@ from test_audio import noise, wav_bytes
 from test_onnx_encoders import exported, network  # noqa: F401
 from untrained_runs import untrained_run
 
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.inference import bundle
 from genrecore.inference.loaded import load as load_run
 from genrecore.models.encoders import files
@@ -72,7 +72,8 @@ def test_a_bundle_gives_the_same_numbers_where_its_encoder_is_not_known(
     folder = bundle.to_bundle(load_run(run), tmp_path / "bundle")
     readme = (folder / "README.md").read_text()
     assert "**For non-commercial use only.** Licence: " in readme
-    assert "It lies in the folder `encoder`." in readme
+    place = "says how it is built" if kind == "tuned" else "lies in the folder `encoder`"
+    assert place in readme
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "another"))
     with pytest.raises(GenrecoreError, match="no encoder called 'mine'"):
         proba(run)
@@ -86,6 +87,28 @@ def test_a_bundle_gives_the_same_numbers_where_its_encoder_is_not_known(
     else:
         add_onnx(tmp_path / "other", request.getfixturevalue("exported"))
     np.testing.assert_array_equal(proba(bundle.load(folder)), expected)
+
+
+def test_weights_that_were_trained_on_are_in_a_bundle_once_and_serve_no_frozen_run(
+    store: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path)
+    tuned, frozen = (untrained_run(store, **SEGMENTS, **values) for values in (TUNED, FROZEN))
+    expected = {run.run_id: proba(run) for run in (tuned, frozen)}
+    folder = bundle.to_bundle(load_run(tuned), tmp_path / "tuned")
+    whole = bundle.to_bundle(load_run(frozen), tmp_path / "frozen")
+    assert (whole / "encoder/model.safetensors").exists()
+    assert [file.name for file in folder.rglob("*.safetensors")] == ["model.safetensors"]
+    n_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    assert n_bytes < 1.5 * tuned.weights.stat().st_size
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "another"))
+    np.testing.assert_array_equal(proba(bundle.load(folder)), expected[tuned.run_id])
+    with pytest.raises(UsageError, match=r"mine are not here yet; add it with: genrecore"):
+        proba(frozen)
+    # Beside a bundle that has the weights, whichever was loaded last
+    for each in (whole, folder):
+        bundle.load(each)
+        np.testing.assert_array_equal(proba(frozen), expected[frozen.run_id])
 
 
 def test_a_carried_encoder_that_was_changed_is_refused(

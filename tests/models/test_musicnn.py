@@ -183,7 +183,9 @@ def test_without_pip_the_sentence_says_so(own_cache: Path) -> None:
 def test_weights_that_are_not_here_changed_or_not_numbers_are_refused(
     own_cache: Path, fetched_encoders: Path, request: pytest.FixtureRequest
 ) -> None:
-    with pytest.raises(UsageError, match="not here yet; fetch them with: genrecore encoders fetch"):
+    with pytest.raises(
+        UsageError, match="are not here yet; fetch it with: genrecore encoders fetch"
+    ):
         files.load("musicnn")
     with pytest.raises(UsageError, match="no encoder called 'music'; there are: musicnn and"):
         files.load("music")

@@ -43,6 +43,7 @@ from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import listed
 
 _CARD = "card.json"
+_WEIGHTS = ".safetensors"  # of the encoders that can be trained on
 _LOOK_EVERY_S = 0.2
 _carried: dict[str, Path] = {}  # folders outside the cache, by the checksum of the encoder in them
 
@@ -95,11 +96,8 @@ def check_present(name: str, sha256: str = "") -> EncoderCard:
         UsageError: They are not here, or are others.
     """
     card = card_of(name, sha256)
-    if not card.sha256:
-        raise UsageError(
-            f"The weights of the encoder {name} are not here yet; fetch them with: genrecore "
-            f"encoders fetch {name}"
-        )
+    if not card.sha256 or not _has_weights(_place(name, sha256), card):
+        raise UsageError(f"The weights of the encoder {name} are not here yet; {card.how_to_get}")
     if sha256 and sha256 != card.sha256:
         raise UsageError(
             f"Another encoder is called {name} here: its weights begin with the checksum "
@@ -155,6 +153,11 @@ def checksum(folder: Path, card: EncoderCard) -> str:
 def files_of(folder: Path, card: EncoderCard) -> list[Path]:
     """The files of an encoder in a folder, without its card, sorted by name."""
     return sorted({file for pattern in _kind(card).files for file in folder.glob(pattern)})
+
+
+def _has_weights(folder: Path, card: EncoderCard) -> bool:
+    """Whether the weights lie there; a bundle whose run trained the encoder has only the rest."""
+    return _kind(card).blank is None or any(folder.glob(f"*{_WEIGHTS}"))
 
 
 def _kind(card: EncoderCard) -> EncoderKind:
@@ -225,15 +228,17 @@ def _replace(card: EncoderCard, files: Path) -> None:
         shutil.rmtree(final, ignore_errors=True)
 
 
-def copy_encoder(card: EncoderCard, target: Path) -> None:
-    """Copies the files of an encoder that is here into a new folder, with its card."""
+def copy_encoder(card: EncoderCard, target: Path, with_weights: bool) -> None:
+    """Copies the files of an encoder that is here into a new folder, with its card; without the
+    weights, what is left is enough for `blank`."""
     target.mkdir()
-    _copy(card, _place(card.name, card.sha256), target)
+    _copy(card, _place(card.name, card.sha256), target, with_weights)
 
 
-def _copy(card: EncoderCard, source: Path, target: Path) -> None:
+def _copy(card: EncoderCard, source: Path, target: Path, with_weights: bool = True) -> None:
     for file in files_of(source, card):
-        shutil.copyfile(file, target / file.name)
+        if with_weights or file.suffix != _WEIGHTS:
+            shutil.copyfile(file, target / file.name)
     write_json(target / _CARD, card.model_dump(mode="json"))
 
 
@@ -303,8 +308,13 @@ def _cached(name: str) -> EncoderCard | None:
 
 def carry(folder: Path) -> None:
     """Makes an encoder that lies in a folder outside the cache, such as a bundle's, known to
-    configurations that name its checksum. Nothing happens where there is none."""
-    if card := _read_card(folder):
+    configurations that name its checksum. Nothing happens where there is none; and one without
+    weights takes the place of none that has them."""
+    card = _read_card(folder)
+    if card is None:
+        return
+    before = _carried.get(card.sha256, folder)
+    if _has_weights(folder, card) or not _has_weights(before, card):
         _carried[card.sha256] = folder
 
 
