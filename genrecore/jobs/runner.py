@@ -100,6 +100,7 @@ class _Runner:
 
     def step(self) -> bool:
         """Starts and ends what is due; returns whether anything is left to do."""
+        began = time.monotonic()
         unfinished = [run for run in self._unfinished() if not self._is_left_alone(run)]
         for executor, runs in self._by_place(unfinished).items():
             executor.states(runs)
@@ -125,7 +126,8 @@ class _Runner:
         remaining = bool(waiting or living or starting or self.local.children)
         self._post_alerts(lives, at_once=not remaining)
         here = any(self._place(run) is self.local for run in (*waiting, *living, *starting))
-        self.tick_s = _TICK_S if here or not remaining else _TICK_AWAY_S
+        took_s = time.monotonic() - began
+        self.tick_s = _TICK_S if here or not remaining else max(_TICK_AWAY_S, 10 * took_s)
         return remaining
 
     def _place(self, run: Run) -> Executor:
@@ -159,8 +161,9 @@ class _Runner:
                 self.left_alone[run.run_id] = stamps(run.folder)
 
     def _is_left_alone(self, run: Run) -> bool:
-        if self.left_alone.get(run.run_id) != stamps(run.folder):
-            self.left_alone.pop(run.run_id, None)
+        known = self.left_alone.get(run.run_id)
+        if known is not None and known != stamps(run.folder):
+            del self.left_alone[run.run_id]
         return run.run_id in self.left_alone
 
     def _post_alerts(self, living: set[str], at_once: bool) -> None:

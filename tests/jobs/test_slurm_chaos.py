@@ -72,7 +72,8 @@ class Chaos:
     def controller(self) -> None:
         for job_id, job in self.slurm.jobs().items():
             if job["job_state"] in ("RUNNING", "PENDING"):
-                self.slurm.save(job_id)
+                with contextlib.suppress(AssertionError):  # it may just have ended
+                    self.slurm.save(job_id)
         self.slurm.kill_controller()
         time.sleep(self.random.uniform(0, 6))
         self.slurm.start_controller()

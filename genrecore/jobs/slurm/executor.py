@@ -19,6 +19,7 @@ from genrecore.jobs.slurm.commands import Job, Login, NoAnswer, Refused
 from genrecore.jobs.slurm.profiles import Profile, find, poll_s
 from genrecore.jobs.slurm.script import script, tag
 from genrecore.store import generations
+from genrecore.store.faults import stamps_of
 from genrecore.store.files import Unreadable, write_json, write_text
 from genrecore.store.locks import LOCK, held
 from genrecore.store.records import JobFile
@@ -37,6 +38,8 @@ class Slurm:
         self.store = store
         self._known: dict[str, dict[str, Job]] = {}  # by host and tag, as the schedulers told it
         self._told_at: dict[str, float] = {}
+        self._settled: dict[str, float | None] = {}  # by run: the answer that was noted of it
+        self._jobs: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {}  # by run, as of a time
         self._n_ahead: dict[str, int] = {}  # jobs that wait there, by profile
         self._lost: set[tuple[str, int]] = set()  # runs whose job ended and who are lost for good
         self._full: set[str] = set()  # profiles that take no more until schedulers are asked again
@@ -51,7 +54,8 @@ class Slurm:
     def states(self, runs: Sequence[Run]) -> None:
         """Asks each scheduler that has one of these runs for all its jobs, unless that was done
         just now."""
-        jobs = [job for run in runs if (job := _job_of(run))]
+        self._jobs = {run.run_id: self._jobs.get(run.run_id, ((), {})) for run in runs}
+        jobs = [job for run in runs if (job := self._job(run))]
         self._n_ahead = {}
         for job in jobs:
             if job["state"] in ("submitting", "waiting"):
@@ -76,24 +80,36 @@ class Slurm:
 
     def settle(self, run: Run) -> None:
         """Writes what the scheduler said of its job, and what follows for the run."""
-        job = _job_of(run)
-        known = self._known.get(job.get("host", ""))
-        if not job or job["state"] == "ended" or known is None:
-            if job and job["state"] == "ended":
-                self._follow(run, job)
+        job = self._job(run)
+        if not job:
             return
+        if job["state"] == "ended":
+            self._follow(run, job)
+            return
+        known, told_at = self._known.get(job["host"]), self._told_at.get(job["host"])
+        if known is None or self._settled.get(run.run_id) == told_at:
+            return
+        self._settled[run.run_id] = told_at
         said = known.get(tag(run.run_id, job["generation"]))
         if said is None and self._told_at[job["host"]] > job["submitted_at"]:
             self._note_absence(run, job)
         elif said is not None:
             self._note(run, job, said)
-        if (now := _job_of(run)).get("state") == "ended":
+        if (now := self._job(run)).get("state") == "ended":
             self._follow(run, now)
 
     def lives(self, run: Run) -> bool:
         """Whether the scheduler has a job for it that has not ended."""
-        job = _job_of(run)
+        job = self._job(run)
         return bool(job) and job["state"] != "ended"
+
+    def _job(self, run: Run) -> dict[str, Any]:
+        """The run's job; read again only when its file changed."""
+        stamp, job = stamps_of(run.folder, JOB)[0], self._jobs.get(run.run_id)
+        if job is None or job[0] != stamp:
+            job = stamp, _job_of(run) if stamp else {}
+            self._jobs[run.run_id] = job
+        return job[1]
 
     def submit(self, run: Run) -> bool:
         """Writes the batch script into the run's folder and hands it to `sbatch`."""
