@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -22,15 +23,35 @@ def n_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextmanager
+def torch_threads(n_threads: int, later: int | None = None) -> Iterator[None]:
+    """Inside, torch uses `n_threads` threads for the calls of this thread.
+
+    Args:
+        n_threads: Inside.
+        later: Afterwards; by default as many as before. torch gives a new thread the number that
+            any thread set last, so a thread of a pool should name the number for all of them.
+    """
+    import torch
+
+    later = torch.get_num_threads() if later is None else later
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(later)
+
+
 def in_order(
     work: Callable[[T], R],
     items: Sequence[T],
     report: Report = silent,
-    phase: Phase = Phase.READING_FILES,
+    phase: str = Phase.READING_FILES,
     n_before: int = 0,
     n_total: int | None = None,
+    n_threads: int | None = None,
 ) -> Iterator[R]:
-    """`work(item)` of every item in order, by one thread a core, with few results in memory.
+    """`work(item)` of every item in order, by several threads, with few results in memory.
 
     Args:
         work: Called with each item in one of the threads.
@@ -39,8 +60,9 @@ def in_order(
         phase: Passed on to `report`.
         n_before: How many items were done by earlier calls.
         n_total: How many there are in all; by default `n_before` and these.
+        n_threads: How many threads; by default one a core.
     """
-    n_threads = n_cores()
+    n_threads = n_threads or n_cores()
     n_end = n_before + len(items)
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="data")
     waiting: deque[Future[R]] = deque()

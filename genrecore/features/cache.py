@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from genrecore.config.run import RunConfig
 from genrecore.data.corpus import Corpus
+from genrecore.data.parallel import in_order, torch_threads
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
 from genrecore.features.image import SpectralImage
@@ -211,7 +212,6 @@ def _map(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor],
     return rows, fetch
 
 
-@torch.no_grad()
 def _write_rows(
     path: Path,
     corpus: Corpus,
@@ -221,24 +221,37 @@ def _write_rows(
     report: Report,
     variant: Variant | None,
 ) -> None:
+    """On the CPU each of torch's threads works on batches of its own: they would wait for one
+    another after every layer."""
     device = next((tensor.device for tensor in feature.buffers()), torch.device("cpu"))
     starts = torch.tensor(segments["start"].to_numpy())
     lengths = torch.tensor(segments["n_samples"].to_numpy())
     read_batch = reader(corpus, config, feature)
     phase = Phase.FEATURES.on(variant.key[-1]) if variant else Phase.FEATURES
-    size = at_once(corpus.medium, config)
+    most, n_torch = at_once(corpus.medium, config), torch.get_num_threads()
+    n_threads = min(n_torch, most) if device.type == "cpu" else 1
+    size = most // n_threads
     make = feature.values if isinstance(feature, SpectralImage) else feature
-    with open(path, "wb") as stream:
-        for first in range(0, len(segments), size):
-            report(phase, first, len(segments))
-            batch = slice(first, first + size)
+
+    @torch.no_grad()
+    def rows_of(first: int) -> np.ndarray:
+        batch = slice(first, first + size)
+        with torch_threads(n_torch // n_threads, later=n_torch):
             inputs = read_batch(starts[batch], lengths[batch]).to(device)
             rows = make(variant.apply(inputs) if variant else inputs).float()
             _refuse_nan(rows, segments.iloc[batch], config.feature.name)
-            stream.write(rows.contiguous().cpu().numpy().data)
+            values: np.ndarray = rows.contiguous().cpu().numpy()
+            return values
+
+    def report_segments(phase: str, n_batches: int, _: int) -> None:
+        report(phase, min(n_batches * size, len(segments)), len(segments))
+
+    firsts = range(0, len(segments), size)
+    with open(path, "wb") as stream:
+        for rows in in_order(rows_of, firsts, report_segments, phase, n_threads=n_threads):
+            stream.write(rows.data)
         stream.flush()
         os.fsync(stream.fileno())
-    report(phase, len(segments), len(segments))
 
 
 def at_once(medium: str, config: RunConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Literal, Self
 
@@ -19,6 +20,9 @@ from genrecore.models.encoders.options import EncoderOptions
 _SOURCE = (
     "the encoder's own; for the idea, Hamel, Davies, Yoshii & Goto, Transfer learning in MIR, 2013"
 )
+
+_LOADING = threading.Lock()
+"""One thread reads a network, the others wait for it."""
 
 
 class EncoderVectorOptions(EncoderOptions):
@@ -56,9 +60,10 @@ class _Embeddings(nn.Module):
 
     def encoder(self) -> Encoder:
         """The network, read where this is the first call."""
-        if not self._loaded:
-            network = load(self.options.encoder, self.options.sha256)
-            self._loaded.append(network.to(self._device))
+        with _LOADING:
+            if not self._loaded:
+                network = load(self.options.encoder, self.options.sha256)
+                self._loaded.append(network.to(self._device))
         return self._loaded[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -10,15 +10,16 @@ import ctypes
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from genrecore import words
+from genrecore.data.parallel import torch_threads as torch_threads
 from genrecore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -167,25 +168,6 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
         name=name,
         n_threads=n_threads,
     )
-
-
-@contextmanager
-def torch_threads(n_threads: int, later: int | None = None) -> Iterator[None]:
-    """Inside, torch uses `n_threads` threads for the calls of this thread.
-
-    Args:
-        n_threads: Inside.
-        later: Afterwards; by default as many as before. torch gives a new thread the number that
-            any thread set last, so a thread of a pool should name the number for all of them.
-    """
-    import torch
-
-    later = torch.get_num_threads() if later is None else later
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(later)
 
 
 def split_batch(n: int, largest: int) -> list[range]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -42,6 +44,18 @@ def test_a_batch_equals_its_items_and_the_shape_is_as_announced(name: str) -> No
     assert module.output_shape == {"encoder": (200,), "encoder_sequence": (3, 200)}[name]
     for k in range(3):
         torch.testing.assert_close(batch[k : k + 1], module(waves[k : k + 1]), **CLOSE)
+
+
+def test_threads_that_begin_together_share_one_network() -> None:
+    module, together = feature(), Barrier(8)
+
+    def network(_: int) -> int:
+        together.wait()
+        return id(module.encoder())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(network, range(8)))) == 1
+    assert len(module._loaded) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -267,6 +267,33 @@ def test_a_whole_clip_is_one_segment(store: Path, tiny: Tiny) -> None:
     assert len(examples.segments) == len(prepared.clips)
 
 
+def test_rows_of_the_cache_are_the_same_from_any_number_of_threads(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny()
+    prepared, front_end = prepare.decode(config), ResolvedConfig(config).front_end()
+    monkeypatch.setattr(feature_cache, "_BATCH", 10)  # so that there are many batches
+    rows = []
+    for n_threads in (1, 2, 7):
+        monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / f"{n_threads} threads"))
+        reports: list[tuple[int, int]] = []
+        with hardware.torch_threads(n_threads):
+            features = feature_cache.compute(
+                prepared.corpus,
+                config,
+                front_end,
+                lambda phase, n_done, n, said=reports: said.append((n_done, n)),  # type: ignore[misc]
+            )
+            assert torch.get_num_threads() == n_threads
+        n = len(features.segments)
+        assert n > 7 * 10
+        assert reports == sorted(reports)
+        assert (reports[0], reports[-1]) == ((0, n), (n, n))
+        rows.append(features.rows)
+    for others in rows[1:]:  # float32 sums in batches of another size
+        torch.testing.assert_close(others, rows[0], rtol=1e-4, atol=1e-4)
+
+
 def test_a_feature_that_is_no_number_is_named_with_its_clip(tiny: Tiny) -> None:
     config = tiny()
     prepared = prepare.decode(config)
