@@ -33,7 +33,7 @@ from genrecore.jobs import actions, alerts, journal, sharing, slots
 from genrecore.jobs.places import HERE, read_place
 from genrecore.store import own_files
 from genrecore.store.progress import Report, phase_text
-from genrecore.store.run import Run, store_dir
+from genrecore.store.run import WAITING, Run, store_dir
 from genrecore.store.runs import all_runs, each_readable, fault, find_folder, find_run
 from genrecore.store.status import FINAL, STOP_WITHIN_S
 from genrecore.words import decimals, moment, percent, seconds, size
@@ -438,6 +438,7 @@ def list_queue(as_json: JsonOption = False) -> None:
             "run": run.run_id,
             "model": run.config.model.name,
             "dataset": run.config.dataset.name,
+            "on": run.queue.get("on") or HERE,
             "priority": run.queue.get("priority", 0),
         }
         for position, run in enumerate(actions.queued(store_dir()), 1)
@@ -506,7 +507,7 @@ def resume_queue(as_json: JsonOption = False) -> None:
 def cancel(run: RunArgument, as_json: JsonOption = False) -> None:
     """Take a run out of the queue."""
     waiting = find_run(run)
-    if waiting.state != "queued":
+    if waiting.state not in WAITING:
         raise UsageError(
             f"The run {waiting.run_id} is not queued, it is {waiting.state}; "
             "'genrecore runs stop' stops a run at work."

@@ -11,8 +11,8 @@ from genrecore.store.run import store_dir
 HERE = "local"
 """The name of this machine among places; a run's folder has an empty text for it."""
 ELSEWHERE = (
-    "The time is meant for this machine; on a cluster it depends on its GPUs and on the jobs that "
-    "are before yours."
+    "That is the time on this machine; on a cluster it depends on its GPUs and on the jobs before "
+    "yours."
 )
 
 

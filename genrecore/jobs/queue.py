@@ -29,9 +29,15 @@ Rank = tuple[float, float]  # minus the priority, position: the smaller starts e
 
 
 def queued(store: Path) -> list[Run]:
-    """The runs that wait for a slot, the next one first."""
-    states = each_readable(all_runs(store), lambda run: run.status.get("state"))
-    return in_order([run for run, state in states if state == "queued"])
+    """The runs that wait for a slot, or to be handed to a cluster, the next one first."""
+    waiting = each_readable(all_runs(store), _waits_here)
+    return in_order([run for run, waits in waiting if waits])
+
+
+def _waits_here(run: Run) -> bool:
+    if run.status.get("state") != "queued":
+        return False
+    return not run.queue.get("on") or Run(run.folder).state == "queued"
 
 
 def in_order(waiting: list[Run]) -> list[Run]:
@@ -160,7 +166,7 @@ def _changing(run: Run) -> Iterator[None]:
     with held(run.folder.parent / _LOCK, patience_s=5.0) as acquired:
         if not acquired:
             raise GenrecoreError("Another process is changing the queue; try again.")
-        state = Run(run.folder).status.get("state")
-        if state != "queued":
-            raise GenrecoreError(f"The run {run.run_id} is not in the queue: it is {state}.")
+        fresh = Run(run.folder)
+        if not _waits_here(fresh):
+            raise GenrecoreError(f"The run {run.run_id} is not in the queue: it is {fresh.state}.")
         yield

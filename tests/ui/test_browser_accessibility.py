@@ -19,7 +19,8 @@ from genrecore.training.resolve import resolve
 
 pytestmark = IN_A_SECOND_BROWSER
 
-QUERIES = {"datasets": "dataset=demo&view=listen", "sound": "dataset=demo", "papers": "view=recipe"}
+QUERIES = {"datasets": "dataset=demo&view=listen", "sound": "dataset=demo", "papers": "view=recipe",
+           "settings": "profile=new"}  # fmt: skip
 """What an address needs for its page to show all it has."""
 
 # Themes and widths; 640 pixels are what a window of 1280 shows at 200 %.

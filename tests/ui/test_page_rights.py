@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster_runs import keep_profile
 from conftest import trained
 from fake_runs import fake_run
 from opened import open_page, words
@@ -38,6 +39,7 @@ def several_states(
     (nobody_starts / ".bin").mkdir()
     deleted.folder.rename(nobody_starts / ".bin" / deleted.run_id)
     settings.change(nobody_starts, "x", webhook="https://127.0.0.1:1/")
+    keep_profile(nobody_starts)
     return {
         "store": str(nobody_starts),
         "done": done.run_id,
@@ -72,6 +74,7 @@ PAGES = {
     "classify": [{}],
     "sound": [{}],
     "models": [{}],
+    "settings": [{}, {"profile": "new"}],
 }
 
 

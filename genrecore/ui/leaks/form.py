@@ -48,9 +48,9 @@ def new_experiment(runs: Sequence[Run]) -> None:
             first = plan.configs[0]
             _check_clips(plan.configs, n_folds)
 
-            def start(new: Sequence[RunConfig]) -> None:
+            def start(new: Sequence[RunConfig], on: list[str]) -> None:
                 if new:
-                    leaks.start(config, n_folds)
+                    leaks.start(config, n_folds, on=on)
                 open_entry("experiment", signature(first))
 
             plan_panel(

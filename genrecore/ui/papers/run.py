@@ -106,8 +106,8 @@ def _queue(request: _Request, runs: Sequence[Run]) -> None:
             papers.study_runs(study, request.rows, request.protocols, request.n_seeds, music)
         )
 
-        def start(_: object) -> None:
-            st.session_state["paper_plan"] = papers.start(study, rows, music).plan_id
+        def start(_: object, on: list[str]) -> None:
+            st.session_state["paper_plan"] = papers.start(study, rows, music, on=on).plan_id
             st.rerun()
 
         # Protocols may be alike, and then share a run.

@@ -307,6 +307,7 @@ def choose_many(
     placeholder: str | None = None,
     keep: Callable[[list[str]], object] | None = None,
     pinned: bool = False,
+    help: str | None = None,
 ) -> list[str]:
     """A multiple choice bound to the URL, in the order of picking; a mapping gives titles, and
     `pinned` is as for `bound`."""
@@ -329,6 +330,7 @@ def choose_many(
         placeholder=placeholder,
         keep=keep,
         pinned=pinned,
+        help=help,
     )
 
 

@@ -13,7 +13,7 @@ from genrecore.jobs.tasks import Task
 from genrecore.store.faults import with_note
 from genrecore.store.files import Unreadable
 from genrecore.store.progress import phase_text
-from genrecore.store.run import LIVE, Run
+from genrecore.store.run import LIVE, WAITING, Run
 from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain, run_badges
 
 TICK_S = 2.0
@@ -24,6 +24,20 @@ on the page. A look takes about 50 ms."""
 # State: word, sign in tables, icon, colour of the badge, what it means.
 STATES = {
     "queued": ("Queued", "○", ":material/schedule:", "gray", "It waits for a free slot."),
+    "waiting there": (
+        "Waiting there",
+        "○",
+        ":material/cloud_queue:",
+        "gray",
+        "The cluster has its job, which has not started.",
+    ),
+    "requeued": (
+        "Requeued",
+        "◌",
+        ":material/autorenew:",
+        "violet",
+        "Its job ended early and waits to start again; it goes on from its last checkpoint.",
+    ),
     "starting": ("Starting", "●", ":material/rocket_launch:", "blue", "Its process is starting."),
     "preparing": ("Preparing", "●", ":material/tune:", "blue", "Its data is being prepared."),
     "running": ("Running", "●", ":material/play_circle:", "blue", "It is training."),
@@ -40,6 +54,13 @@ STATES = {
         ":material/hourglass_disabled:",
         "orange",
         "Its process is alive but has not reported for a while.",
+    ),
+    "unknown": (
+        "Unknown",
+        "?",
+        ":material/cloud_off:",
+        "orange",
+        "Nobody knows whether it still works: its scheduler does not answer.",
     ),
     "lost": ("Lost", "✕", ":material/heart_broken:", "red", "Its process is gone."),
     "failed": ("Failed", "✕", ":material/error:", "red", "It ended with an error."),
@@ -60,10 +81,12 @@ def state_meaning(state: str) -> str:
     return STATES.get(state, _UNKNOWN)[-1]
 
 
-def badge(state: str) -> None:
-    """The state as a badge: word, icon and colour."""
+def badge(state: str, node: str = "") -> None:
+    """The state as a badge: word, icon and colour; of a run that works on a cluster with its
+    node."""
     word, _, icon, colour, _ = STATES.get(state, _UNKNOWN)
-    st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
+    on_node = f" on {plain(node)}" if node and state in ("preparing", "running") else ""
+    st.badge(f"{word}{on_node}", icon=icon, color=colour)  # type: ignore[arg-type]
 
 
 def live(
@@ -126,13 +149,23 @@ def meaning(run: Run) -> str:
     """What its state means, and why it is in it; a stopped run's reason says both."""
     if run.state == "stopped" and run.reason:
         return capitalised(run.reason)
-    return f"{state_meaning(run.state)} {capitalised(run.reason)}".strip()
+    why = capitalised(run.reason)
+    return " ".join(filter(None, (state_meaning(run.state), why, run.expected_start)))
+
+
+def show_meaning(run: Run) -> None:
+    """`meaning` below a run; in red where its job can never start, with what to do."""
+    if run.state in WAITING and run.job.get("never"):
+        then = "Take it out of the queue, change the profile in Settings, and resume it."
+        st.error(plain(f"{run.reason} {then}"), icon=":material/block:")
+    else:
+        st.caption(plain(meaning(run)))
 
 
 def run_title(run: Run) -> None:
     """Title, state and warning of a run."""
     st.markdown(f"**{plain(run.title)}**", width="content")
-    badge(run.state)
+    badge(run.state, str(run.job.get("node", "")))
     run_badges(run)
 
 
@@ -145,7 +178,7 @@ def run_card(run: Run) -> None:
             run_title(run)
         run_progress(run)
         if run.state not in ("running", "preparing"):
-            st.caption(plain(meaning(run)))
+            show_meaning(run)
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(
                 epochs

@@ -18,6 +18,7 @@ from genrecore.experiments.draft import Draft
 from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values, sweeps
 from genrecore.experiments.search import Strategy
 from genrecore.experiments.values import read_ranges, typed_list
+from genrecore.jobs.places import ELSEWHERE
 from genrecore.models import MODELS
 from genrecore.store.run import Run
 from genrecore.store.runs import find_same
@@ -29,6 +30,7 @@ from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.choices import choose, choose_flag, choose_many, choose_one, chosen
 from genrecore.ui.parts.fitting import allowed, check_of, fill_in
 from genrecore.ui.parts.frame import pair, plain, section, separation_box
+from genrecore.ui.parts.places import choose_places
 from genrecore.ui.plans.panel import buttons, plan_panel, show_estimate
 from genrecore.ui.plans.progress import open_entry
 
@@ -217,9 +219,10 @@ def _plan(
     varied = {key: text for key, text in texts.items() if key in grids[0]}
     sweep = drafts.sweep_command(plan.base, varied, ["--again"] if again else [])
 
-    def start(_: object) -> None:
+    def start(_: object, on: list[str]) -> None:
         title, source = (find_sweep(table)[1].title, sweep_source(table)) if table else ("", "")
-        open_entry("plan", plans.start(plan, title=title, source=source, again=again).plan_id)
+        queued = plans.start(plan, title=title, source=source, again=again, on=on)
+        open_entry("plan", queued.plan_id)
 
     plan_panel(
         plan.configs,
@@ -251,15 +254,18 @@ def _search(
         if strategy.pruner != "none":
             st.caption("Pruned runs end earlier.")
         st.caption("The search goes on when you close this page.")
+    places = choose_places()
+    if any(places):
+        st.caption(ELSEWHERE)
     flags = ["--search", strategy.sampler, "--trials", str(strategy.n_trials)]
     if strategy.pruner != "none":
         flags += ["--prune", "--pruner", strategy.pruner]
     varied = {key: text for key, text in texts.items() if key in ranges}
 
     def start() -> None:
-        plan = search.create(config, ranges, strategy)
+        plan = search.create(config, ranges, strategy, on=places)
         search.start(plan)
         open_entry("plan", plan.plan_id)
 
     sweep = drafts.sweep_command(config, varied, flags)
-    buttons(f"Start {strategy.n_trials} trials" + red, start, sweep, can_measure)
+    buttons(f"Start {strategy.n_trials} trials" + red, start, sweep, can_measure, places)

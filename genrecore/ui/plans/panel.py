@@ -8,12 +8,14 @@ import streamlit as st
 
 from genrecore.config.run import RunConfig
 from genrecore.experiments.estimates import Estimator
+from genrecore.jobs.places import ELSEWHERE, on_words
 from genrecore.store.run import Run
 from genrecore.store.runs import find_same
 from genrecore.ui.datasets import readers as dataset_readers
 from genrecore.ui.datasets.choice import DatasetChoice
 from genrecore.ui.parts.forms import start_button
 from genrecore.ui.parts.frame import command, plain, sentences
+from genrecore.ui.parts.places import choose_places, link_to_clusters
 from genrecore.ui.parts.tasks import task_button, watch
 from genrecore.words import plural
 
@@ -23,7 +25,7 @@ _MOST_LEFT_OUT = 4
 def plan_panel(
     configs: Sequence[RunConfig],
     runs: Sequence[Run],
-    start: Callable[[Sequence[RunConfig]], None],
+    start: Callable[[Sequence[RunConfig], list[str]], None],
     command_words: list[str],
     left_out: Sequence[str] = (),
     headline: str = "",
@@ -38,7 +40,8 @@ def plan_panel(
     Args:
         configs: Of its runs, resolved.
         runs: All of the store.
-        start: Queues it; gets the configurations that have no run yet.
+        start: Queues it; gets the configurations that have no run yet, and the places to which
+            their runs are dealt.
         command_words: The same as a command.
         left_out: Combinations without a run, in sentences.
         headline: Shown instead of the number of runs.
@@ -64,9 +67,12 @@ def plan_panel(
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(left_out) - _MOST_LEFT_OUT} more reasons.")
+    places = choose_places() if new else []
+    if any(places):
+        st.caption(ELSEWHERE)
     which = f"the {len(new)} that can run" if refused else plural(len(new), "run")
     label = f"Queue {which}{red}" if new else nothing_new
-    buttons(label, lambda: start(new), command_words, can_measure)
+    buttons(label, lambda: start(new, places), command_words, can_measure, places)
 
 
 def estimator_for(configs: Sequence[RunConfig], runs: Sequence[Run]) -> Estimator:
@@ -92,9 +98,14 @@ def show_estimate(
 
 
 def buttons(
-    label: str, start: Callable[[], None], command_words: list[str], can_measure: bool
+    label: str,
+    start: Callable[[], None],
+    command_words: list[str],
+    can_measure: bool,
+    places: Sequence[str],
 ) -> None:
-    """The button that starts a plan, the one that measures it, and the command."""
+    """The button that starts a plan, the one that measures it, and the command, which sends its
+    runs to these places."""
     if start_button(label, "queue"):
         with sentences():
             start()
@@ -111,4 +122,5 @@ def buttons(
             width="stretch",
         )
         watch(measure)
-    command(command_words)
+    link_to_clusters()
+    command([*command_words, *on_words(places)])

@@ -8,6 +8,7 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.experiments.plan import Member, RunsProgress
+from genrecore.store.run import WAITING
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import act, opens, plain, sentences, work_button
 from genrecore.ui.parts.live import live, run_card
@@ -79,7 +80,7 @@ def follow(
                 "Finished ones stay.",
             ):
                 act(stop)
-        at_work = [member for member in runs.active if member.state != "queued"]
+        at_work = [member for member in runs.active if member.state not in WAITING]
         for member in at_work[:_MOST_CARDS]:
             if member.run:
                 st.caption(f"Running: {plain(title(member))}")

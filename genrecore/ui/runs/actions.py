@@ -12,7 +12,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.advice import advice, fails_again
-from genrecore.store.run import LIVE, Run
+from genrecore.store.run import LIVE, WAITING, Run
 from genrecore.store.status import silent_s, stop_request, stop_within_s
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose
@@ -42,10 +42,11 @@ def run_actions(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if state in LIVE and state != "stopping":
             _stop(run)
-        if state == "queued":
+        if state in WAITING:
             if work_button("Take out of the queue", icon=":material/close:", key=f"stop_{run_id}"):
                 act(lambda: jobs.stop(run))
-            queue_buttons(run)
+            if state == "queued":
+                queue_buttons(run)
         may_resume = state in ENDED and not fails_again(run)
         if may_resume and work_button(
             "Resume",

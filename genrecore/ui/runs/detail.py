@@ -8,7 +8,7 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.evaluation.listing import Listing
-from genrecore.store.run import Run
+from genrecore.store.run import WAITING, Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import link_to, plain, tiles
@@ -16,16 +16,16 @@ from genrecore.ui.parts.live import (
     TICK_S,
     epochs_of,
     live,
-    meaning,
     run_progress,
     run_title,
+    show_meaning,
     time_left,
 )
 from genrecore.ui.runs.about import about_run, show_about
 from genrecore.ui.runs.actions import failure_card, run_actions, stopping
 from genrecore.ui.runs.alerts import warnings
 from genrecore.ui.runs.charts import run_curves, run_genres
-from genrecore.ui.runs.log import run_log
+from genrecore.ui.runs.log import job_script, run_log
 from genrecore.ui.runs.machine import run_speed, run_use
 from genrecore.ui.runs.results import run_facts, run_result, run_score
 
@@ -79,6 +79,7 @@ def run_detail(run: Run, listing: Listing) -> None:
     elif view == "log":
         with st.expander("The log", expanded=not ended_at_once or chosen("view") == "log"):
             _live_part(run, run_log, TICK_S)
+        job_script(run)
     else:
         run_facts(run)
     if is_tested:
@@ -109,6 +110,8 @@ def _show_head(run: Run, tags: Set[str]) -> None:
         about_run(run, tags)
         _show_origin(run)
     show_about(run)
+    if run.place:
+        st.caption(f":material/dns: {plain(run.place)}")
     stopping(run)
     if run.state != "stopping":
         run_progress(run)
@@ -119,7 +122,7 @@ def _show_head(run: Run, tags: Set[str]) -> None:
 
 def _show_actions(run: Run) -> None:
     if run.state not in ("running", "preparing", "failed", "lost", "stopping"):
-        st.caption(plain(meaning(run)))
+        show_meaning(run)
     run_actions(run)
 
 
@@ -135,8 +138,8 @@ def _show_origin(run: Run) -> None:
 
 
 def _show_numbers(run: Run) -> None:
-    """Epoch, best score, speed and time; nothing of a run that waits."""
-    if run.state == "queued":
+    """Epoch, best score, speed and time; nothing of a run that waits for its first start."""
+    if run.state in WAITING and not run.environment:
         return
     status = run.status
     epoch, speed = status.get("best_epoch"), status.get("samples_per_s")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.store.files import changed, open_named
-from genrecore.store.run import LIVE, Run
+from genrecore.store.run import LIVE, SCRIPT, Run
 from genrecore.store.status import LOG
 from genrecore.ui.parts.choices import choose_text
 from genrecore.ui.parts.frame import plain
@@ -51,6 +51,15 @@ def run_log(run: Run) -> None:
         text = text.partition("\n")[2]
         st.caption("The end of the log; search it or download it to see the rest.")
     _code(text)
+
+
+def job_script(run: Run) -> None:
+    """The batch script of a run on a cluster, folded; nothing of others."""
+    path = run.folder / SCRIPT
+    if changed(path)[1]:
+        with st.expander("The batch script of its job", icon=":material/terminal:"):
+            st.caption(f"`{SCRIPT}` in the run's folder, as it was handed to `sbatch`.")
+            _code(_whole(path).decode("utf-8", errors="replace"))
 
 
 def _whole(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.access import visitor
 from genrecore.store.disks import is_full
-from genrecore.store.run import Run, store_dir
+from genrecore.store.run import WAITING, Run, store_dir
 from genrecore.ui.parts.frame import act, plain, section, work_button
 
 _SHOWN = 8  # rows with buttons; the others wait in the table
@@ -45,8 +45,12 @@ def run_queue(rows: Sequence[RunRow]) -> None:
         _pause_buttons(bool(paused), n_at_work)
     if paused:
         when = words.moment(float(paused.get("at", 0.0)))
+        there = sum(row.state in WAITING - {"queued"} for row in rows)
+        more = (
+            f" {words.plural(there, 'job')} on a cluster may start all the same." if there else ""
+        )
         st.info(
-            f"The queue is paused since {when}: waiting runs do not start.",
+            f"The queue is paused since {when}: waiting runs do not start.{more}",
             icon=":material/pause_circle:",
         )
     elif waiting and is_full(store_dir()):
@@ -93,7 +97,8 @@ def _line(position: int, run: Run, n: int) -> None:
     ):
         st.markdown(f":gray[{position + 1}]", width=22)
         epochs = words.plural(run.n_epochs, "epoch")
-        st.markdown(f"{plain(run.title)} :gray[· {epochs}]", width="content")
+        where = f" · {plain(run.place)}" if run.place else ""
+        st.markdown(f"{plain(run.title)} :gray[· {epochs}{where}]", width="content")
         st.space("stretch")
         with st.container(
             horizontal=True, vertical_alignment="center", gap="xsmall", width="content"

@@ -18,7 +18,7 @@ from genrecore.evaluation.listing import RunRow
 from genrecore.jobs.actions import annotate
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store import settings
-from genrecore.store.run import store_dir
+from genrecore.store.run import WAITING, store_dir
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import (
     choose,
@@ -53,8 +53,8 @@ _SORTS = {
     "state": "State",
     "model": "Model",
 }
-_STATE_ORDER = ("running", "preparing", "starting", "stopping", "stalled", "queued", "lost",
-                "failed", "stopped", "done")  # fmt: skip
+_STATE_ORDER = ("running", "preparing", "starting", "stopping", "stalled", "unknown", "requeued",
+                "waiting there", "queued", "lost", "failed", "stopped", "done")  # fmt: skip
 _SORT_KEYS: Mapping[str, Callable[[RunRow], Any]] = {  # what is not known comes last
     "starred": lambda row: not row.starred,
     "test": lambda row: (math.isnan(row.accuracy), -row.accuracy),
@@ -66,8 +66,10 @@ _SORT_KEYS: Mapping[str, Callable[[RunRow], Any]] = {  # what is not known comes
 }
 _COLUMNS = {
     "starred": Column("★", help=COLUMNS["starred"].help, width=34),
-    "name": Column("Name", width=216),
-    "state": Column("State", width=92),
+    "name": Column("Name", width=200),
+    "state": Column("State", width=108),
+    "place": Column("Place", help="Of runs on a cluster: profile, job and node.", width=190),
+    "why": Column("Why it waits", help="What the cluster's scheduler says.", width=250),
     "marks": COLUMNS["marks"],
     "accuracy": Column("Test", "share", "Accuracy on the test clips.", width=64),
     "accuracy_low": Column("95 % interval", "share", upper="accuracy_high", width=112),
@@ -83,8 +85,9 @@ _COLUMNS = {
     "note": Column("Note"),
     "created": Column("Queued", "moment", width=104),
 }
-_USUAL = ("starred", "name", "state", "marks", "accuracy", "best", "seed", "epochs")
-"""As many as fit beside the menu of a page 1280 pixels wide."""
+_ON_CLUSTERS = ("place", "why")
+_USUAL = ("starred", "name", "state", *_ON_CLUSTERS, "marks", "accuracy", "best", "seed", "epochs")
+"""As many as fit beside the menu of a page 1280 pixels wide, where no run is on a cluster."""
 _KEPT = "run_columns"  # in the store's settings
 
 
@@ -284,7 +287,7 @@ def run_list(rows: Sequence[RunRow]) -> None:
     with place:
         show_table(
             table,
-            shown_marks(_shown_columns(), table),
+            shown_marks(_columns_with_words(table), table),
             _COLUMNS,
             _TALLEST if opened else _ALONE,
             key=key,
@@ -298,6 +301,12 @@ def run_list(rows: Sequence[RunRow]) -> None:
         st.rerun()
     if ticked:
         actions_on_several(ticked)
+
+
+def _columns_with_words(table: pd.DataFrame) -> list[str]:
+    """The columns to show, without those of clusters where no run says anything in them."""
+    names = _shown_columns()
+    return [name for name in names if name not in _ON_CLUSTERS or table[name].any()]
 
 
 def _switch_star(run_id: str) -> None:
@@ -318,6 +327,7 @@ def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
         "starred": ["★" if row.starred else "☆" for row in rows],
         "name": [f"→ {row.name}" if row.run_id == opened else row.name for row in rows],
         "state": [state_word(row.state) for row in rows],
+        "place": [row.place for row in rows],
         "split": [titles[row.split] for row in rows],
         "fold": [row.fold + 1 for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
@@ -333,7 +343,7 @@ def _counts(rows: Sequence[RunRow]) -> str:
     """How many runs there are, run and wait: `12 runs · 1 running`."""
     counts = {
         "running": sum(row.is_live for row in rows),
-        "waiting": sum(row.state == "queued" for row in rows),
+        "waiting": sum(row.state in WAITING for row in rows),
     }
     return " · ".join(
         [plural(len(rows), "run"), *(f"{n} {name}" for name, n in counts.items() if n)]

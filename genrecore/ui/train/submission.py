@@ -17,6 +17,7 @@ from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import Listing
 from genrecore.jobs.actions import submit
+from genrecore.jobs.places import ELSEWHERE, on_words
 from genrecore.store.run import Run
 from genrecore.training import hardware
 from genrecore.training.parts import setting_title
@@ -26,6 +27,7 @@ from genrecore.ui.parts import forms
 from genrecore.ui.parts.encoders import show_encoder
 from genrecore.ui.parts.fitting import RED, show_check
 from genrecore.ui.parts.frame import announce, command, go_to, plain, sentences
+from genrecore.ui.parts.places import choose_place, link_to_clusters
 from genrecore.ui.parts.tasks import task_button, watch
 from genrecore.ui.plans.panel import estimator_for
 
@@ -41,23 +43,32 @@ def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -
         listing: All runs of the store.
     """
     encoder = st.container(gap="small")
+    place = choose_place(str(parent.queue.get("on", "")) if parent else "")
     with st.container(key="train_bar", gap="small"):
-        config = _start_part(values, parent, listing, encoder)
+        config = _start_part(values, parent, listing, encoder, place)
     if config is None:
         return
-    device = hardware.choose(config.device, config.training.precision)
-    st.caption(plain(f"Runs on {device.name}, in {device.precision}. Precision is {device.reason}"))
+    if not place:
+        device = hardware.choose(config.device, config.training.precision)
+        on = f"Runs on {device.name}, in {device.precision}. Precision is {device.reason}"
+        st.caption(plain(on))
+    link_to_clusters()
     if parent:
         _changes(config, parent)
     _prepare(config)
-    command(train_command(config))
+    command([*train_command(config, background=not place), *on_words([place])])
 
 
 def _start_part(
-    values: Mapping[str, Any], parent: Run | None, listing: Listing, encoder: DeltaGenerator
+    values: Mapping[str, Any],
+    parent: Run | None,
+    listing: Listing,
+    encoder: DeltaGenerator,
+    place: str,
 ) -> RunConfig | None:
-    """What stays in view: the run in a line, its time, its check and the button; None where the
-    form is refused. What there is to know of its encoder goes into a place of its own."""
+    """What stays in view: the run in a line, its time, its check and the button, which sends it to
+    `place`; None where the form is refused. What there is to know of its encoder goes into a
+    container of its own."""
     with forms.checked("Train", "train"):
         config = forms.configuration(values, parent.config if parent else None)
         leaks = config.standardise_on == "all" and not config.allow_leaks
@@ -73,7 +84,8 @@ def _start_part(
         split = SPLITS[config.split.name].title
         st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
         done = " ".join(row.run_id for row in listing.rows if row.state == "done")
-        st.caption(_time(config.model_dump_json(), done, listing.runs))
+        time_taken = _time(config.model_dump_json(), done, listing.runs)
+        st.caption(f"{time_taken} {ELSEWHERE if place else ''}".strip())
         accepted = show_check(config, "Train" + (RED if leaks else ""), "train")
         if accepted is None:
             return None
@@ -83,7 +95,7 @@ def _start_part(
         ):
             with sentences():
                 origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
-                run = submit(config, origin=origin)
+                run = submit(config, origin=origin, on=place)
                 announce(f"{run.title} is in the queue.")
                 go_to("runs", {"run": run.run_id})
         return config
