@@ -99,7 +99,8 @@ def _replace(path: Path, content: bytes) -> None:
 
 NESTED = '{"a":' * 3000 + "1" + "}" * 3000
 JSON_FILES = ("status.json", "queue.json", "origin.json", "song.json", "environment.json",
-              "process.json", "ended.json", "audit.json")  # fmt: skip
+              "process.json", "ended.json", "audit.json", "job.json",
+              "generation.json")  # fmt: skip
 HUGE = 10**400
 EPOCH = '{"epoch": 1, "train_loss": 1, "train_accuracy": 1}'
 
@@ -144,6 +145,12 @@ DAMAGES = [
     Damage("queue.json", with_value("position", [1]), "position"),
     Damage("queue.json", with_value("queued_at", "x"), "queued_at"),
     Damage("queue.json", to_text('{"position": 1e400}'), "position"),
+    Damage("queue.json", with_value("on", ["slurm:x"]), "on"),
+    Damage("job.json", with_value("state", "flying"), "state"),
+    Damage("job.json", with_value("submitted_at", "x"), "submitted_at"),
+    Damage("job.json", with_value("restarts", -1), "restarts"),
+    Damage("generation.json", with_value("generation", "x"), "generation"),
+    Damage("generation.json", with_value("token", 7), "token"),
     Damage("origin.json", with_value("parent", "../../x"), "parent"),
     Damage("origin.json", with_value("plan", 7), "plan"),
     Damage("song.json", with_value("clips", "a/b"), "clips"),

@@ -121,6 +121,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
             "origin.json": {"parent": good[0].run_id, "how": "cloned", "plan": ""},
             "process.json": {"pid": 7, "start_ticks": 7, "host": "x"},
             "ended.json": {"signal": 9, "at": 1.0},
+            "job.json": {"on": "slurm:here", "id": "7", "generation": 1, "submitted_at": 1.0},
+            "generation.json": {"generation": 2, "announced": 1, "starts": 1, "token": "a"},
             "about.json": {"name": "five", "note": "n", "tags": ["t"], "starred": True},
             "calibration.json": {"temperature": 1.0},
             "cost.json": {},
