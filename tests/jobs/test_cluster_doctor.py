@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import command, genrecore, refused
+from opened import open_page, words
 from slurm_cluster import ON_SLURM, SlurmCluster
 
 from genrecore.jobs.slurm import profiles
@@ -29,6 +30,15 @@ def test_a_cluster_that_can_carry_out_runs(slurm: SlurmCluster, store: Path) -> 
     assert "is seen on the node" in found["locks"]["sentence"]
     assert "Python 3." in found["software"]["sentence"]
     assert not [*(store / ".probes").iterdir()]
+
+
+def test_the_page_settings_examines_it_too(slurm: SlurmCluster, store: Path) -> None:
+    profiles.keep(profiles.checked({"name": "cpu", "cpus": 1}), store)
+    app = open_page("settings")
+    app.button(key="profile_examine_cpu").click().run(timeout=120)
+    assert not app.exception
+    assert "Runs can be carried out there." in words(app)
+    assert "is seen on the node" in words(app)
 
 
 def test_a_profile_that_asks_for_a_gpu_where_torch_sees_none(

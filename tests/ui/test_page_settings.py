@@ -87,6 +87,9 @@ def test_without_slurm_idle_checks_and_suggestions_are_sentences(store: Path) ->
     assert unknown in words(app)
     app.button(key="profile_check_gpu").click().run()
     assert "The cluster does not answer. sbatch is not installed" in words(app)
+    app.button(key="profile_examine_gpu").click().run()
+    assert "install Slurm's client commands there." in words(app)
+    assert "Mend what is marked" in words(app)
     app.button(key="profile_suggest").click().run()
     assert "sinfo is not installed on this machine." in words(app)
     assert "profile" not in app.query_params

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs.access import visitor
-from genrecore.jobs.slurm import profiles
+from genrecore.jobs.slurm import doctor, profiles
 from genrecore.jobs.slurm.commands import Login
 from genrecore.jobs.slurm.profiles import Profile
 from genrecore.store.run import store_dir
@@ -87,6 +87,9 @@ def _show_profile(profile: Profile) -> None:
             asks = work_button("Check", key=f"profile_check_{name}", icon=":material/fact_check:",
                                help="Asks its scheduler with sbatch --test-only; nothing is "
                                "submitted.")  # fmt: skip
+            examines = _button("Examine", f"profile_examine_{name}", icon=":material/stethoscope:",
+                               help="Has a job of a second tell what a node sees: the store, its "
+                               "clock, locks, Python, torch, GPUs.")  # fmt: skip
             if _button("Change", f"profile_edit_{name}", icon=":material/edit:"):
                 _edit(name)
             if _button("Remove", f"profile_remove_{name}", icon=":material/delete:",
@@ -95,6 +98,22 @@ def _show_profile(profile: Profile) -> None:
         if asks:
             with st.spinner("Asking the scheduler …"):
                 show_check_of(profile)
+        if examines:
+            _examine(profile)
+
+
+def _examine(profile: Profile) -> None:
+    """What the doctor of clusters finds, each finding as soon as it is made."""
+    found = []
+    with sentences(), st.spinner("Looking at the cluster; a job there may take a minute …"):
+        for finding in doctor.examine(profile, store_dir()):
+            found.append(finding)
+            icon = ":green[:material/check:]" if finding.ok else ":red[:material/close:]"
+            st.markdown(f"{icon} **{finding.what}** {plain(finding.sentence)}")
+    if all(finding.ok for finding in found):
+        st.success("Runs can be carried out there.", icon=":material/check_circle:")
+    else:
+        st.warning("Mend what is marked before runs are sent there.", icon=":material/warning:")
 
 
 def _form(profile: Profile | None) -> None:
@@ -117,7 +136,7 @@ def _form(profile: Profile | None) -> None:
                 type="primary",
                 disabled=visitor().is_from_outside,
             )
-            gives_up = st.form_submit_button("Give up", type="tertiary")
+            gives_up = st.form_submit_button("Cancel", type="tertiary")
     if gives_up:
         _edit("")
     if keeps:
