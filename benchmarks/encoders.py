@@ -56,7 +56,7 @@ def embed(home: Path, encoders: Path, n_clips: int, n_rounds: int) -> None:
 
     @torch.inference_mode()
     def bare(wave: torch.Tensor) -> None:
-        network.embeddings(wave, "penultimate", hop)
+        network.embeddings(wave, ("penultimate",), hop)
 
     music = home / "music"
     music.mkdir()

@@ -84,7 +84,25 @@ def compute(
         GenrecoreError: A feature that is not a finite number, with the clip's name.
     """
     segments = segments_of(corpus, config, feature)
-    shape = _stored_shape(feature)
+    size = " × ".join(str(n) for n in _stored_shape(feature))
+    copy = f", {variant.key[-1]}" if variant else ""
+
+    def make(partial: Path) -> None:
+        _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
+        write_title(partial, f"{config.feature.name} ({size}){copy} of corpus {corpus.key}")
+
+    return _read(
+        make_once(_folder(corpus, config, feature, variant), make, report), feature, segments
+    )
+
+
+def kept(corpus: Corpus, config: RunConfig, feature: nn.Module) -> Features | None:
+    """What `compute` gives, if it was computed before."""
+    folder = _folder(corpus, config, feature, None)
+    return _read(folder, feature, segments_of(corpus, config, feature)) if folder.is_dir() else None
+
+
+def _folder(corpus: Corpus, config: RunConfig, feature: nn.Module, variant: Variant | None) -> Path:
     cut = config.segments
     is_cut = corpus.medium == "audio"
     key = {
@@ -93,18 +111,14 @@ def compute(
         "segments": [cut.segment_s, cut.overlap] if is_cut else [],
         "feature": config.feature.name,
         "options": {k: v for k, v in config.feature.options.items() if k not in _AFTER},
-        "shape": shape,
+        "shape": _stored_shape(feature),
         "variant": variant.key if variant else None,
     }
-    size = " × ".join(str(n) for n in shape)
-    copy = f", {variant.key[-1]}" if variant else ""
+    return cache_dir() / "features" / digest(key)
 
-    def make(partial: Path) -> None:
-        _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
-        write_title(partial, f"{config.feature.name} ({size}){copy} of corpus {corpus.key}")
 
-    final = make_once(cache_dir() / "features" / digest(key), make, report)
-    rows, fetch = _map(final / "rows.f32", (len(segments), *shape))
+def _read(folder: Path, feature: nn.Module, segments: pd.DataFrame) -> Features:
+    rows, fetch = _map(folder / "rows.f32", (len(segments), *_stored_shape(feature)))
     if isinstance(feature, SpectralImage):
         return Features(rows, segments, fetch, feature.output_shape[0], feature.spread)
     return Features(rows, segments, fetch)

@@ -47,7 +47,7 @@ class _Embeddings(nn.Module):
         self.options, self.card = options, options.card()
         self.sample_rate_hz, self.n_samples = sample_rate_hz, n_samples
         options.check_waves(self.card, sample_rate_hz, n_samples)
-        self.layer = options.layer_of(self.card)
+        self.layers = options.layers_of(self.card)
         self.hop_samples = self.card.hop_samples(options.hop_s)
         self.n_steps = self.card.n_steps(n_samples, self.hop_samples)
         self._loaded: list[Encoder] = []  # in a list, so that it is no submodule
@@ -56,7 +56,7 @@ class _Embeddings(nn.Module):
     @property
     def width(self) -> int:
         """Numbers of one embedding."""
-        return self.card.layers[self.layer]
+        return self.card.width(self.layers)
 
     def encoder(self) -> Encoder:
         """The network, read where this is the first call."""
@@ -91,7 +91,7 @@ class _Embeddings(nn.Module):
             mono = torch.where(short[:, None], repeated, mono)
             ends = torch.where(short, self.card.patch_samples, ends)
         with full_precision(mono):
-            embeddings = self.encoder().embeddings(mono, self.layer, self.hop_samples)
+            embeddings = self.encoder().embeddings(mono, self.layers, self.hop_samples)
         counts = 1 + (ends - self.card.patch_samples).clamp(min=0) // self.hop_samples
         return embeddings, counts.clamp(max=self.n_steps)
 

@@ -21,13 +21,11 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation.mistakes import suspects
 from genrecore.inference.clip_embeddings import by_encoder, embed_clips
 from genrecore.models import MODELS
-from genrecore.models.encoders.files import card_of
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import out_of, plural
 
 COLUMNS = ("clip_id", "genre", "suggested", "suggested_proba", "label_proba", "suspect")
 _N_REPEATS = 2  # draws of the folds, whose probabilities are averaged
-_N_COMPONENTS = 128
 _N_COMPONENTS = 128
 _MOST_FOLDS, _LEAST_FOLDS = 5, 3
 
@@ -103,9 +101,7 @@ def doubt_labels(
         UsageError: There is no such encoder, or its weights are not here.
         GenrecoreError: The clips are no audio, or too few to judge one another.
     """
-    layers = card_of(encoder).layers
-    embedder = by_encoder(encoder, max(layers, key=lambda name: layers[name]))
-    embedding, skipped = embed_clips(clips, embedder, report)
+    embedding, skipped = embed_clips(clips, by_encoder(encoder, widest=True), report)
     counts = embedding.clips["genre"].value_counts()
     large = embedding.clips["genre"].isin(counts.index[counts >= LEAST_PER_GENRE]).to_numpy(bool)
     table = embedding.clips[large].reset_index(drop=True)

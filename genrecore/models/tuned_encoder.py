@@ -54,19 +54,19 @@ class TunedEncoder(nn.Module):
     def __init__(self, shape: tuple[int, ...], n_genres: int, options: TunedEncoderOptions) -> None:
         super().__init__()
         card = options.card()
-        self.layer, self.hop_samples = options.layer_of(card), card.hop_samples(options.hop_s)
+        self.layers, self.hop_samples = options.layers_of(card), card.hop_samples(options.hop_s)
         if shape[1] < card.patch_samples:
             raise GenrecoreError(
                 f"The model tuned_encoder needs {thousands(card.patch_samples)} samples, a patch "
                 f"of the encoder {card.name}, but the feature makes {thousands(shape[1])}; take "
                 "longer segments."
             )
-        self.head = nn.Linear(card.layers[self.layer], n_genres)
+        self.head = nn.Linear(card.width(self.layers), n_genres)
         encoder = blank(card)
         if options.pretrained and not self.head.weight.is_meta:
             encoder = load(options.encoder, options.sha256)
-        self.encoder: Encoder = encoder.only(self.layer).requires_grad_(True)
+        self.encoder: Encoder = encoder.only(self.layers).requires_grad_(True)
 
     def forward(self, waves: Tensor) -> Tensor:
-        embeddings = self.encoder.embeddings(waves[:, 0], self.layer, self.hop_samples)
+        embeddings = self.encoder.embeddings(waves[:, 0], self.layers, self.hop_samples)
         return self.head(embeddings.mean(dim=1))

@@ -96,6 +96,10 @@ def test_pooling_and_layers_are_of_the_patches() -> None:
             made = feature(layer=layer, pooling=pooling)
             assert made.output_shape == vector.shape[1:]
             torch.testing.assert_close(made(waves), vector, rtol=1e-3, atol=1e-4)
+    joined = feature(layer="pooled+penultimate")
+    parts = [feature(layer=layer)(waves) for layer in ("pooled", "penultimate")]
+    assert joined.output_shape == (1706,)
+    torch.testing.assert_close(joined(waves), torch.cat(parts, dim=1), **CLOSE)
     close = feature("encoder_sequence", hop_s=1.0)  # rounded to whole frames of 16 ms
     assert close.output_shape == (8, 200)
     first = feature("encoder_sequence")(waves)[:, 0]

@@ -60,11 +60,11 @@ def counting(embedder: Embedder) -> tuple[Embedder, list[int]]:
     """The same embedder, with a list that gets the length of every wave that it hears."""
     heard: list[int] = []
 
-    def embed(wave: np.ndarray) -> np.ndarray:
+    def hear(wave: np.ndarray) -> np.ndarray:
         heard.append(len(wave))
-        return embedder.embed(wave)
+        return embedder.hear(wave)
 
-    return dataclasses.replace(embedder, embed=embed), heard
+    return dataclasses.replace(embedder, hear=hear), heard
 
 
 def test_a_recording_finds_itself_and_its_copies_first(clips: pd.DataFrame, tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_only_what_is_new_in_a_folder_is_heard(new_cache: Path, music: Path) -> 
     assert np.array_equal(stored.values, first.values)
     (music / "song 0.wav").rename(music / "moved.wav")
     write_noise(music / "new.wav", 9)
-    (file,) = (new_cache / "embeddings").glob("*/vectors")
-    with open(file, "ab") as stream:  # a process died while it wrote
-        stream.write(b"half")
+    for file in (new_cache / "embeddings").glob("*/vectors"):
+        with open(file, "ab") as stream:  # a process died while it wrote
+            stream.write(b"half")
     grown, _ = folder_clips(music)
     assert kept(grown, embedder) is None
     second, _ = embed_clips(grown, embedder)

@@ -130,7 +130,9 @@ def test_each_family_gives_what_its_package_gives(
     }.get(family, lambda: model)()
     network, hop = files.load("tiny_model", card.sha256), card.patch_samples // 2
     waves = sound(2 * card.patch_samples)
-    made = {layer: network.embeddings(waves, layer, hop) for layer in card.layers}
+    made = {layer: network.embeddings(waves, (layer,), hop) for layer in card.layers}
+    joined = network.embeddings(waves, tuple(card.layers), hop)
+    torch.testing.assert_close(joined, torch.cat(list(made.values()), dim=2))
     for k in range(3):
         for step in range(3):
             patch = waves[k, step * hop : step * hop + card.patch_samples].numpy()
@@ -154,12 +156,12 @@ def test_each_family_can_be_trained_on(family: str, own_cache: Path, tmp_path: P
     with torch.device("meta"):
         shape = (
             files.blank(card)
-            .embeddings(torch.empty(2, card.patch_samples + 7), "last", card.hop_samples())
+            .embeddings(torch.empty(2, card.patch_samples + 7), ("last",), card.hop_samples())
             .shape
         )
     assert shape == (2, 1, card.layers["last"])
     network = files.load("tiny").train().requires_grad_(True)
-    network.embeddings(sound(card.patch_samples), "last", card.hop_samples()).sum().backward()
+    network.embeddings(sound(card.patch_samples), ("last",), card.hop_samples()).sum().backward()
     first = next(iter(network.parameters()))
     assert first.grad is not None
     random = files.blank(card).state_dict()

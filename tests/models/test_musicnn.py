@@ -37,7 +37,7 @@ def test_embeddings_and_tags_equal_an_independent_implementations(
     for name, expected in reference.items():
         clip = wave(real_data / f"gtzan/genres_original/{name.split('.')[0]}/{name}.wav")
         with torch.inference_mode():
-            embeddings = network.embeddings(clip, "penultimate", hop)[0]
+            embeddings = network.embeddings(clip, ("penultimate",), hop)[0]
             tags = network.tag_logits(clip, hop)[0].sigmoid()
         assert len(embeddings) == expected["patches"] == card.n_steps(clip.shape[1], hop)
         for ours, theirs in (

@@ -87,14 +87,16 @@ def test_its_embeddings_are_those_of_the_network_it_was_made_of(
     assert card.n_parameters == 7 * 401
     waves = torch.randn(3, 30_000, generator=torch.Generator().manual_seed(5))
     encoder = files.load("seven_filters", card.sha256)
+    joined = encoder.embeddings(waves, ("peak", "mean"), card.hop_samples())
     for k, layer in enumerate(card.layers):
-        made = encoder.embeddings(waves, layer, card.hop_samples())
+        made = encoder.embeddings(waves, (layer,), card.hop_samples())
         assert made.shape == (3, card.n_steps(30_000, card.hop_samples()), 7) == (3, 3, 7)
+        torch.testing.assert_close(joined.chunk(2, dim=2)[1 - k], made)
         for step in range(3):
             patches = waves[:, step * 8000 : step * 8000 + N_SAMPLES]
             torch.testing.assert_close(made[:, step], network(patches)[k], rtol=1e-5, atol=1e-6)
             for one in range(3):
-                alone = encoder.embeddings(patches[one : one + 1], layer, 1)
+                alone = encoder.embeddings(patches[one : one + 1], (layer,), 1)
                 torch.testing.assert_close(made[one, step], alone[0, 0], rtol=1e-5, atol=1e-6)
 
 

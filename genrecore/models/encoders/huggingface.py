@@ -93,11 +93,15 @@ class HuggingFaceEncoder(Encoder):
             if hasattr(module, "enable_fusion"):
                 module.enable_fusion = False
 
-    def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
+    def embeddings(self, waves: Tensor, layers: tuple[str, ...], hop_samples: int) -> Tensor:
         patches = waves.unfold(1, self.patch_samples, hop_samples)
         made = self.network(**self.prepared(patches.flatten(0, 1)), output_hidden_states=True)
-        values = made.last_hidden_state if layer == "last" else made.hidden_states[int(layer)]
-        return _mean_token(values).float().unflatten(0, patches.shape[:2])
+        states = [
+            made.last_hidden_state if layer == "last" else made.hidden_states[int(layer)]
+            for layer in layers
+        ]
+        values = torch.cat([_mean_token(state).float() for state in states], dim=1)
+        return values.unflatten(0, patches.shape[:2])
 
     def prepared(self, patches: Tensor) -> dict[str, Tensor]:
         """What the network takes for patches (patches, n_samples)."""

@@ -45,11 +45,12 @@ class OnnxEncoder(Encoder):
         providers = ["CPUExecutionProvider"]
         self.session = runtime.InferenceSession(content, options, providers=providers)
 
-    def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
+    def embeddings(self, waves: Tensor, layers: tuple[str, ...], hop_samples: int) -> Tensor:
         patches = waves.unfold(1, self.patch_samples, hop_samples)
         inputs = patches.flatten(0, 1).detach().float().cpu().contiguous().numpy()
-        (values,) = self.session.run([layer], {self.session.get_inputs()[0].name: inputs})
-        return torch.from_numpy(values).to(waves.device).float().unflatten(0, patches.shape[:2])
+        arrays = self.session.run(layers, {self.session.get_inputs()[0].name: inputs})
+        values = torch.cat([torch.from_numpy(array).float() for array in arrays], dim=-1)
+        return values.to(waves.device).unflatten(0, patches.shape[:2])
 
 
 def _find(path: Path, name: str) -> list[tuple[EncoderCard, Callable[[Path], object]]]:
@@ -143,7 +144,7 @@ def _try(name: str, encoder: OnnxEncoder, card: EncoderCard, n_patches: int) -> 
     waves = 0.1 * torch.randn(n_patches, card.patch_samples, generator=generator)
     for layer, width in card.layers.items():
         try:
-            values = encoder.embeddings(waves, layer, card.patch_samples)
+            values = encoder.embeddings(waves, (layer,), card.patch_samples)
         except Exception as error:  # onnxruntime's own, in many classes
             outputs = listed([output.name for output in encoder.session.get_outputs()])
             raise GenrecoreError(

@@ -25,8 +25,9 @@ class EncoderOptions(Options):
     layer: str = Field(
         "",
         title="Layer",
-        description="Whose values are the embedding; empty is the first that its card names",
-        max_length=64,
+        description="Whose values are the embedding, several joined by +; empty is the first that "
+        "its card names",
+        max_length=200,
     )
     hop_s: float = Field(
         0.0,
@@ -51,19 +52,21 @@ class EncoderOptions(Options):
         """
         return card_of(self.encoder, self.sha256)
 
-    def layer_of(self, card: EncoderCard) -> str:
-        """The layer that is taken.
+    def layers_of(self, card: EncoderCard) -> tuple[str, ...]:
+        """The layers that are taken.
 
         Raises:
             GenrecoreError: There is none of this name.
         """
-        layer = self.layer or next(iter(card.layers))
-        if layer not in card.layers:
-            raise GenrecoreError(
-                f"The encoder {card.name} has no layer {layer!r}; there are: "
-                f"{', '.join(card.layers)}."
-            )
-        return layer
+        layer = self.layer or card.first_layer
+        layers = (layer,) if layer in card.layers else tuple(layer.split("+"))
+        for layer in layers:
+            if layer not in card.layers:
+                raise GenrecoreError(
+                    f"The encoder {card.name} has no layer {layer!r}; there are: "
+                    f"{', '.join(card.layers)}."
+                )
+        return layers
 
     def check_waves(self, card: EncoderCard, sample_rate_hz: int, n_samples: int) -> None:
         """

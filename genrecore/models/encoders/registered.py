@@ -82,6 +82,20 @@ class EncoderCard(BaseModel):
         return f"add it with: genrecore encoders add {source} --name {self.name}"
 
     @property
+    def first_layer(self) -> str:
+        """The layer that is taken unless a configuration says otherwise."""
+        return next(iter(self.layers))
+
+    @property
+    def widest_layer(self) -> str:
+        """The first of those with the most numbers."""
+        return max(self.layers, key=lambda name: self.layers[name])
+
+    def width(self, layers: tuple[str, ...]) -> int:
+        """Numbers of an embedding that joins these layers."""
+        return sum(self.layers[layer] for layer in layers)
+
+    @property
     def patch_samples(self) -> int:
         """Samples in a patch."""
         return round(self.patch_s * self.sample_rate_hz)
@@ -118,12 +132,13 @@ class Encoder(nn.Module, ABC):
     """A network whose inner values describe sound."""
 
     @abstractmethod
-    def embeddings(self, waves: Tensor, layer: str, hop_samples: int) -> Tensor:
-        """Embeddings (batch, steps, numbers), float32, of waves (batch, n_samples): the values of a
-        layer that the card names, one for each patch of sound, `EncoderCard.n_steps` of them."""
+    def embeddings(self, waves: Tensor, layers: tuple[str, ...], hop_samples: int) -> Tensor:
+        """Embeddings (batch, steps, numbers), float32, of waves (batch, n_samples): the values of
+        layers that the card names, joined, one row for each patch of sound, `EncoderCard.n_steps`
+        of them."""
 
-    def only(self, layer: str) -> Self:
-        """The same network without what the embeddings of this layer do not need."""
+    def only(self, layers: tuple[str, ...]) -> Self:
+        """The same network without what the embeddings of these layers do not need."""
         return self
 
     def tag_logits(self, waves: Tensor, hop_samples: int) -> Tensor:
