@@ -2,12 +2,14 @@
 
 `python slurm_program.py train --run FOLDER` takes the place of `genrecore` in a profile's command.
 It makes a step each 20 ms, for ten steps or as many as the file `steps` in the folder says, and
-adds a line `generation step process` to `writes` for each, which the tests check.
+adds a line `generation step process` to `writes` for each, which the tests check. With a file
+`deaf` there it neither looks for a stop nor obeys a signal but KILL, as a hung kernel would.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ from genrecore.store.generations import Replaced
 from genrecore.store.processes import identity
 from genrecore.store.progress import Ended, Stopped
 from genrecore.store.run import Run
+from genrecore.store.status import Status
 from genrecore.training.progress import RunProgress, signals_ask_to_stop
 
 
@@ -25,6 +28,12 @@ def main() -> None:
     """As `genrecore train --run FOLDER` in a job."""
     run = Run(Path(sys.argv[-1]))
     inside.begin(run)
+    if (run.folder / "deaf").exists():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        Status(run.folder).move("running", **identity())
+        while True:
+            time.sleep(1)
     state = work(run)
     if state != "replaced":
         inside.end(run, state)

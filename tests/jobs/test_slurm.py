@@ -293,6 +293,27 @@ def test_a_killed_process_is_lost_and_resumed(
     check_once(run)
 
 
+def test_a_deaf_run_is_ended_by_force(
+    quick: Callable[..., Run], store: Path, slurm: SlurmCluster
+) -> None:
+    run = quick()
+    (run.folder / "deaf").touch()
+    actions.ensure_runner(store)
+    wait_for_state(run, "running")
+    wait_for(lambda: Run(run.folder).job["state"] == "running")
+    before, pid = len(slurm.calls()), Run(run.folder).status["pid"]
+    actions.stop(Run(run.folder), within_s=1)
+    wait_for_state(run, "stopped")
+    wait_for(lambda: not psutil.pid_exists(pid))
+    words = [call.words for call in slurm.calls()[before:] if call.command == "scancel"]
+    job_id = Run(run.folder).job["id"]
+    assert words[:2] == [f"--batch --signal=USR1 {job_id}", job_id]
+    actions.resume(Run(run.folder))
+    (run.folder / "deaf").unlink()
+    wait_for_state(run, "done")
+    check_once(run)
+
+
 def test_a_preempted_run_goes_on(quick: Callable[..., Run], store: Path) -> None:
     profiles.keep(profiles.checked({"name": "spare", **HERE, "partition": "spare"}), store)
     spare = [quick(200, place="slurm:spare") for _ in range(2)]
@@ -371,6 +392,47 @@ def test_a_run_longer_than_its_jobs_may_take_is_the_same_as_an_uninterrupted_one
     assert ours.history.drop(columns=MEASURED).equals(theirs.history.drop(columns=MEASURED))
     for name in ("last.safetensors", "epochs.u8", "steps.f32"):
         assert (run.folder / name).read_bytes() == (other.folder / name).read_bytes()
+
+
+@pytest.mark.long
+def test_a_run_is_spread_over_two_nodes_as_over_two_processes_here(
+    slurm: SlurmCluster, store: Path, tiny: Tiny
+) -> None:
+    profiles.set_poll_s(1, store)
+    values = {"name": "both", "nodes": 2, "gpus": "1", "cpus": 1, "time": "10"}
+    profiles.keep(profiles.checked(values), store)
+    config = tiny(processes=2, training__epochs=3)
+    run = create_run(config, store, on="slurm:both")
+    actions.ensure_runner(store)
+    nodes = set()
+    wait_for(lambda: nodes.add(Run(run.folder).job.get("node")) or state(run) == "done", 300)
+    assert "n[1-2]" in nodes
+    here = create_run(config, store)
+    actions.ensure_runner(store)
+    wait_for_state(here, "done", most_s=300)
+    ours, theirs = Run(run.folder).history, Run(here.folder).history
+    assert ours.drop(columns=MEASURED).equals(theirs.drop(columns=MEASURED))
+
+
+@pytest.mark.long
+def test_where_the_cluster_keeps_accounts_the_states_are_the_same(
+    accounted_slurm: SlurmCluster, store: Path, tiny: Tiny
+) -> None:
+    profiles.set_poll_s(1, store)
+    profiles.keep(profiles.checked({"name": "here", **HERE}), store)
+    profiles.keep(profiles.checked({"name": "odd", **HERE, "account": "nobody"}), store)
+    good, odd = (create_run(tiny(), store, on=f"slurm:{name}") for name in ("here", "odd"))
+    lost = create_run(tiny(), store, on="slurm:here")
+    (lost.folder / "steps").write_text("100000")
+    actions.ensure_runner(store)
+    wait_for_state(good, "done")
+    wait_for_state(odd, "failed")
+    assert "Invalid account" in Run(odd.folder).reason
+    assert "field account" in Run(odd.folder).reason
+    wait_for_state(lost, "running")
+    os.kill(Run(lost.folder).status["pid"], signal.SIGKILL)
+    wait_for_state(lost, "lost")
+    check_once(good)
 
 
 @pytest.mark.long
