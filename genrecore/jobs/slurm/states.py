@@ -46,10 +46,10 @@ _NEVER = {
 }
 _NEVER_LIMITS = ("PerJob", "MaxWallDuration")  # as in QOSMaxCpuPerJobLimit
 _FIELDS = {
-    "partition": "partition",
-    "time limit": "time",
-    "account": "account",
+    "account": "account",  # before the partition: one sentence names both
     "qos": "qos",
+    "time limit": "time",
+    "partition": "partition",
     "memory": "memory",
     "gres": "gpus",
     "gpu": "gpus",
