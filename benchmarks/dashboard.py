@@ -3,11 +3,12 @@
 Makes a store of runs (two are trained, the others are their copies with other seeds and learning
 rates), serves the dashboard over it and opens pages as new visitors do: a fresh browser context
 with an empty cache each time. The script's own time, without server and browser, is measured beside
-it. With `--scripts` nothing else is: each page's script, what it sends to the browser, and
-`genrecore runs list`, for stores of each of the numbers of runs given; a store of 25 tells what of
-it is not due to the runs. A new process first opens the page over a store of three runs of two
-systems, which imports what the page needs. Cold is then the first session over the store measured:
-nothing of it is in memory. Warm are later runs of that session.
+it. With `--on-cluster` the others wait for a cluster instead. With `--scripts` nothing else is:
+each page's script, what it sends to the browser, and `genrecore runs list`, for stores of each of
+the numbers of runs given; a store of 25 tells what of it is not due to the runs. A new process
+first opens the page over a store of three runs of two systems, which imports what the page needs.
+Cold is then the first session over the store measured: nothing of it is in memory. Warm are later
+runs of that session.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="+", default=[20], help="in the store")
     parser.add_argument("--scripts", action="store_true", help="without server and browser")
+    parser.add_argument("--on-cluster", action="store_true", help="all but two runs wait there")
     parser.add_argument("--script", default="", help=argparse.SUPPRESS)
     parser.add_argument("--other", default="", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
@@ -72,10 +74,10 @@ def main() -> None:
         if arguments.scripts:
             fill(work / "few", 3)
             for n in arguments.runs:
-                fill(work / f"runs {n}", n)
+                fill(work / f"runs {n}", n, arguments.on_cluster)
                 measure_scripts(work / f"runs {n}", work / "few", arguments)
             return
-        fill(work / "runs", arguments.runs[0])
+        fill(work / "runs", arguments.runs[0], arguments.on_cluster)
         server, address = serve()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=arguments.chromium, args=FLAGS)
@@ -137,12 +139,17 @@ def least(rows: list[tuple[float, ...]]) -> str:
     return f"{processor:.2f} s ({clock:.2f})"
 
 
-def fill(store: Path, n: int) -> None:
+def fill(store: Path, n: int, on_cluster: bool = False) -> None:
     """Runs of which the first two are trained here and the others are copies of them with other
-    seeds and learning rates, five seeds a rate; large files are shared, and none can go on."""
+    seeds and learning rates, five seeds a rate; large files are shared, and none can go on. Or the
+    others wait for a cluster, and no runner asks it."""
     from genrecore.config.run import RunConfig, with_values
+    from genrecore.jobs.actions import RUNNER_LOCK
     from genrecore.store import runs
     from genrecore.store.files import write_json
+    from genrecore.store.locks import take_lock
+    from genrecore.store.records import JobFile
+    from genrecore.store.run import JOB
     from genrecore.training import lifecycle
     from genrecore.training.resolve import resolve
 
@@ -153,7 +160,13 @@ def fill(store: Path, n: int) -> None:
         assert lifecycle.execute(run) == "done"
         os.close(lock)
         queued.append(run)
-    for i in range(2, n):
+    if on_cluster:
+        take_lock(store / RUNNER_LOCK)
+    for i in range(2, n if on_cluster else 0):
+        waiting = runs.create_run(with_values(config, {"seed": i}), store, on="slurm:gpu")
+        job = JobFile(on="slurm:gpu", id=f"{i}", state="waiting", submitted_at=time.time() + 86400)
+        write_json(waiting.folder / JOB, job.model_dump())
+    for i in range(2, 0 if on_cluster else n):
         folder = store / f"20200101-{i:06d}-demo-cnn-{i:04x}"
         folder.mkdir()
         for file in queued[i % 2].folder.iterdir():

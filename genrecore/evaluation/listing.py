@@ -189,14 +189,24 @@ def _row(summary: Summary) -> RunRow:
     row = read_row(Run.summarised(summary))
     if row.state in (FINAL if row.on else AT_REST):
         return row
-    run = Run(summary.folder)
-    state = run.state  # a process that dies writes nothing
+    run = _as_it_is(summary, row.state)
+    state = run.state
     values: dict[str, Any] = {"state": state}
     if state not in _TO_THE_END:
         values["left_s"] = math.nan
     if row.on and state in _SCHEDULED:
         values["why"] = run.reason
     return replace(row, **values)
+
+
+def _as_it_is(summary: Summary, written: str) -> Run:
+    """The run of a summary as it is now: a process that dies writes nothing. What is queued for a
+    cluster has no process; what its files say is in the summary."""
+    run = Run(summary.folder)
+    if written == "queued":
+        job = summary.derived("job", lambda: Run(summary.folder).job)
+        vars(run).update(status=summary.rest["status"], alive=False, job=job)
+    return run
 
 
 def run_ids(store: Path | None = None) -> list[str]:

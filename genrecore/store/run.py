@@ -37,6 +37,7 @@ instead, and made again.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import signal
@@ -118,10 +119,16 @@ def store_dir() -> Path:
 def scheduler(store: Path) -> dict[str, Any]:
     """When the schedulers of clusters answered last (`SchedulerFile`)."""
     try:
-        read = read_record(store / SCHEDULER, SchedulerFile, "store")
+        read = _read_scheduler(store, stamps_of(store, SCHEDULER)[0])
     except Unreadable:
         read = {}
-    return SchedulerFile().model_dump() | read
+    return SchedulerFile().model_dump() | copy.deepcopy(read)
+
+
+@lru_cache(maxsize=8)
+def _read_scheduler(store: Path, stamp: tuple[int, ...]) -> dict[str, Any]:
+    """Read once, since each run on a cluster asks for it."""
+    return read_record(store / SCHEDULER, SchedulerFile, "store")
 
 
 def place_in_words(on: str, job: str, node: str) -> str:
