@@ -30,6 +30,7 @@ MAY_SKIP = {
 NEED_ENCODERS = {
     "conftest.py",
     "features/test_encoder.py",
+    "inference/test_clip_embeddings.py",
     "inference/test_label_doubts.py",
     "inference/test_passed_on_encoders.py",
     "inference/test_similar.py",

@@ -85,7 +85,7 @@ def test_a_job_that_can_never_start_says_so_in_red(nobody_starts: Path, tiny: Ti
         app = open_page(page, run=run.run_id)
         (error,) = [element.value.replace("\\", "") for element in app.error]
         assert "It can never start: it asks for more than a limit" in error
-        assert "Take it out of the queue, change the profile in Settings" in error
+        assert "Take it out of the queue, change its profile on the page Settings" in error
 
 
 def test_a_run_at_work_names_its_node_and_an_unknown_one_why(

@@ -156,7 +156,7 @@ def meaning(run: Run) -> str:
 def show_meaning(run: Run) -> None:
     """`meaning` below a run; in red where its job can never start, with what to do."""
     if run.state in WAITING and run.job.get("never"):
-        then = "Take it out of the queue, change the profile in Settings, and resume it."
+        then = "Take it out of the queue, change its profile on the page Settings, and resume it."
         st.error(plain(f"{run.reason} {then}"), icon=":material/block:")
     else:
         st.caption(plain(meaning(run)))

@@ -51,7 +51,7 @@ def choose_places() -> list[str]:
 def link_to_clusters() -> None:
     """Where there is only this machine, the way to others."""
     if len(place_titles()) == 1:
-        link_to("settings", "Runs on this machine; add a cluster", ":material/dns:")
+        link_to("settings", "Add a cluster in Settings", ":material/dns:")
 
 
 def _show_clusters(places: Sequence[str]) -> None:
