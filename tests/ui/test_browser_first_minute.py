@@ -83,7 +83,7 @@ def test_a_head_is_trained_from_the_form(
     page.get_by_role("button", name="Train", exact=True).click()
     expect(page.get_by_text("Test accuracy", exact=True)).to_be_visible(timeout=90_000)
     expect(page.get_by_text("Music that musicnn learned from: unknown").first).to_be_visible()
-    page.get_by_text("Settings", exact=True).click()
+    page.get_by_role("main").get_by_text("Settings", exact=True).click()
     expect(page.get_by_text(re.compile("has the lowest loss of the"))).to_be_visible()
     (run,) = runs.all_runs(home / "runs")
     assert run.weights.stat().st_size < 100_000  # bytes: the encoder is not in it

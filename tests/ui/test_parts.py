@@ -69,6 +69,7 @@ def test_a_page_tells_its_place_in_the_menu(
         "Work": ["Overview", "Datasets", "Train", "Runs", "Compare", "Errors", "Classify"],
         "Studies": ["Plans", "Papers", "Records"],
         "Learn": ["Sound", "Models", "Leaks"],
+        "Set up": ["Settings"],
     }
     (tmp_path / "overview.py").write_text("# menu: Results, 20, :material/home:\n")
     (tmp_path / "new_page.py").write_text("# menu: Results, 10, :material/star:\n")
