@@ -151,8 +151,7 @@ def check(name: NameArgument, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(vars(checked))
     if not checked.accepted:
-        where = f" (the profile's field {checked.field})" if checked.field else ""
-        raise GenrecoreError(f"{checked.says.rstrip('.')}{where}.")
+        raise GenrecoreError(checked.sentence)
     if not as_json:
         answer(False, {}, f"{profile.place} is accepted. {checked.says}")
 

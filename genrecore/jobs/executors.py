@@ -18,14 +18,9 @@ Force = Literal["ask", "terminate", "kill"]
 class Executor(Protocol):
     """One place."""
 
-    def describe(self) -> str:
-        """What the place is, in words."""
-
-    def adopt(self, runs: Sequence[Run]) -> None:
-        """Takes over what an earlier runner left of these runs. It raises no error."""
-
     def states(self, runs: Sequence[Run]) -> None:
-        """Learns in one call, at most, what became of all these runs. It raises no error."""
+        """Learns in one call, at most, what became of all these runs, those of an earlier runner
+        among them. It raises no error."""
 
     def settle(self, run: Run) -> None:
         """Notes in a run's folder what became of it, as far as that was learnt.

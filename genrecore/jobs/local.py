@@ -36,13 +36,6 @@ class Local:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._busy: set[str] = set()
 
-    def describe(self) -> str:
-        """Its slots."""
-        return f"this machine ({', '.join(slots.names(self.store))})"
-
-    def adopt(self, runs: Sequence[Run]) -> None:
-        """Nothing is to be done: runs at work are recognised by the locks that they hold."""
-
     def states(self, runs: Sequence[Run]) -> None:
         """Notes how children ended."""
         self._busy = set()

@@ -95,8 +95,6 @@ class _Runner:
         clear_the_way(store)
         for path in leftovers(store):
             shutil.rmtree(path, ignore_errors=True)
-        for executor, runs in self._by_place(self._unfinished()).items():
-            executor.adopt(runs)
 
     def step(self) -> bool:
         """Starts and ends what is due; returns whether anything is left to do."""

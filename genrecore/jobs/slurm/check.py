@@ -30,6 +30,11 @@ class ProfileCheck:
     says: str
     field: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """What it says, with the field that it concerns."""
+        return f"{self.says.rstrip('.')}{states.field_words(self.field)}."
+
 
 def check_profile(profile: Profile, store: Path) -> ProfileCheck:
     """Hands the script of a run to `sbatch --test-only`.

@@ -26,7 +26,7 @@ from genrecore.jobs.slurm.script import probe_script
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import NoLocks, lock_state, take_lock
 from genrecore.store.run import Run
-from genrecore.words import listed, plural
+from genrecore.words import listed
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 PROBES, ANSWER, LOCK = ".probes", "answer.json", "lock"
@@ -105,13 +105,8 @@ def _partition(profile: Profile) -> Iterator[ClusterFinding]:
         sentence = f"There is no partition {name or 'by default'}; there are {listed([*found])}."
         yield ClusterFinding("partition", False, sentence)
         return
-    one = found[name]
-    gpus = f", {one.idle_gpus} of {plural(one.n_gpus, 'GPU')} idle" if one.n_gpus else ", no GPU"
-    wants_gpu = profile.gpus not in ("", "0")
-    sentence = (
-        f"{name}: {one.n_up} of {plural(one.n_nodes, 'node')} up, {one.idle_cpus} of "
-        f"{plural(one.n_cpus, 'CPU')} idle{gpus}, at most {one.time}."
-    )
+    one, wants_gpu = found[name], profile.gpus not in ("", "0")
+    sentence = one.in_words()
     if wants_gpu and not one.n_gpus:
         sentence += " The profile asks for GPUs (field gpus): choose another partition."
     yield ClusterFinding("partition", one.n_up > 0 and not (wants_gpu and not one.n_gpus), sentence)
@@ -131,8 +126,7 @@ def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Clust
     script = probe_script(folder, profile, comment)
     checked = check_profile(profile, folder.parent.parent)
     if not checked.accepted:
-        where = f" (the profile's field {checked.field})" if checked.field else ""
-        yield ClusterFinding("profile", False, f"{checked.says.rstrip('.')}{where}.")
+        yield ClusterFinding("profile", False, checked.sentence)
         return
     yield ClusterFinding("profile", True, checked.says)
     try:

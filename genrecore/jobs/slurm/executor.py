@@ -44,16 +44,9 @@ class Slurm:
         self._lost: set[tuple[str, int]] = set()  # runs whose job ended and who are lost for good
         self._full: set[str] = set()  # profiles that take no more until schedulers are asked again
 
-    def describe(self) -> str:
-        """What it is, in words."""
-        return "Slurm clusters, by their profiles"
-
-    def adopt(self, runs: Sequence[Run]) -> None:
-        """Jobs of an earlier runner are found by their tags as soon as the scheduler answers."""
-
     def states(self, runs: Sequence[Run]) -> None:
         """Asks each scheduler that has one of these runs for all its jobs, unless that was done
-        just now."""
+        just now. Jobs of an earlier runner are found by their tags."""
         self._jobs = {run.run_id: self._jobs.get(run.run_id, ((), {})) for run in runs}
         jobs = [job for run in runs if (job := self._job(run))]
         self._n_ahead = {}
@@ -161,8 +154,7 @@ class Slurm:
             if words.is_full(str(error)):
                 self._full.add(profile.place)
                 return False
-            field = words.field(str(error))
-            where = f" (the profile's field {field})" if field else ""
+            where = words.field_words(words.field(str(error)))
             raise GenrecoreError(f"The cluster refused the job{where}: {error}") from None
         self._n_ahead[profile.place] = self._n_ahead.get(profile.place, 0) + 1
         write_json(run.folder / JOB, job)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from genrecore.jobs.slurm.commands import Login
+from genrecore.words import plural, size
 
 _COLUMNS = ("Partition", "Available", "Time", "NodeList", "StateCompact", "CPUsState",
             "Memory", "Gres", "GresUsed")  # fmt: skip
@@ -41,6 +42,17 @@ class Partition:
     idle_gpus: int
     memory_mb: int
     gpu_kinds: tuple[str, ...]
+
+    def in_words(self) -> str:
+        """Its limits and what is idle, in a sentence."""
+        limit = "no time limit" if self.time == "infinite" else f"at most {self.time}"
+        gpus = (
+            f"{self.idle_gpus} of {plural(self.n_gpus, 'GPU')} idle" if self.n_gpus else "no GPUs"
+        )
+        return (
+            f"Partition {self.name}: {gpus}, {self.idle_cpus} of {plural(self.n_cpus, 'CPU')} idle "
+            f"on {plural(self.n_up, 'node')}; {limit}, {size(self.memory_mb * 2**20)} on a node."
+        )
 
 
 def partitions(login: Login) -> list[Partition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -208,12 +209,10 @@ def checked(values: dict[str, Any]) -> Profile:
 def profiles(store: Path) -> dict[str, Profile]:
     """The profiles by name; what does not fit is left out."""
     found = {}
-    for values in _section(store).get("profiles") or []:
-        try:
+    for values in _entries(store):
+        with contextlib.suppress(UsageError):
             profile = checked(values)
-        except UsageError:
-            continue
-        found[profile.name] = profile
+            found[profile.name] = profile
     return found
 
 
@@ -239,10 +238,13 @@ def find(place: str, store: Path) -> Profile:
     """The profile of `slurm:NAME`.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is none, or it was edited by hand and does not fit.
     """
     known = profiles(store)
     name = name_of(place)
+    for values in _entries(store):
+        if name not in known and values.get("name") == name:
+            return checked(values)
     if name not in known:
         there = (
             f"there are: {listed([one.place for one in known.values()])}"
@@ -268,8 +270,7 @@ def keep(profile: Profile, store: Path) -> str:
             holds commands.
     """
     _refuse_outsiders()
-    others = [one for one in profiles(store).values() if one.name != profile.name]
-    _write(store, [*others, profile])
+    _write(store, [*_others(store, profile.name), profile.model_dump(exclude_defaults=True)])
     return f"Runs can be sent to {profile.place}: {profile.in_words()}."
 
 
@@ -278,7 +279,7 @@ def remove(name: str, store: Path) -> str:
     """Forgets a profile; returns a sentence. Errors as `find` and `keep`."""
     _refuse_outsiders()
     profile = find(PLACE + name.removeprefix(PLACE), store)
-    _write(store, [one for one in profiles(store).values() if one.name != profile.name])
+    _write(store, _others(store, profile.name))
     return f"The profile {profile.name} is forgotten; jobs that were sent with it go on."
 
 
@@ -331,7 +332,16 @@ def _section(store: Path) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _write(store: Path, kept: list[Profile]) -> None:
-    values = [one.model_dump(exclude_defaults=True) for one in kept]
-    section = _section(store) | {"profiles": values}
+def _entries(store: Path) -> list[dict[str, Any]]:
+    """The profiles as the file holds them, whether they fit or not."""
+    entries = _section(store).get("profiles")
+    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+
+
+def _others(store: Path, name: str) -> list[dict[str, Any]]:
+    return [one for one in _entries(store) if one.get("name") != name]
+
+
+def _write(store: Path, entries: list[dict[str, Any]]) -> None:
+    section = _section(store) | {"profiles": entries}
     settings.change(store, "The profiles", cluster=section)

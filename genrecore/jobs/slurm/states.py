@@ -93,6 +93,11 @@ def field(refusal: str) -> str:
     return next((name for part, name in _FIELDS.items() if part in text), "")
 
 
+def field_words(name: str) -> str:
+    """A field of a profile as a sentence names it; empty for none."""
+    return f" (the profile's field {name})" if name else ""
+
+
 def is_full(refusal: str) -> bool:
     """Whether a refusal says that the site takes no more jobs for now."""
     return any(part.lower() in refusal.lower() for part in _LIMITS)

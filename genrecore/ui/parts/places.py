@@ -18,7 +18,7 @@ from genrecore.jobs.slurm.profiles import Profile
 from genrecore.store.run import store_dir
 from genrecore.ui.parts.choices import choose_many, choose_one
 from genrecore.ui.parts.frame import capital, link_to, plain, work_button
-from genrecore.words import listed, plural, size
+from genrecore.words import listed
 
 _FRESH_S = 30
 _PATIENCE_S = 2.0
@@ -76,8 +76,7 @@ def _show_cluster(profile: Profile) -> None:
 def show_check_of(profile: Profile) -> None:
     """What the cluster says of a profile, in its own words, with the field that it concerns."""
     result = check_profile(profile, store_dir())
-    field = f" (the profile's field {result.field})" if result.field else ""
-    text = plain(f"{result.says.rstrip('.')}{field}.")
+    text = plain(result.sentence)
     if result.accepted:
         st.success(f"The cluster would take it. {text}", icon=":material/check_circle:")
     elif result.accepted is None:
@@ -98,16 +97,7 @@ def idle_words(profile: Profile) -> str:
         there = listed([one.name for one in known]) or "none"
         asked = profile.partition or "by default"
         return f"{profile.place}: no partition {asked} is up; there are: {there}."
-    return " ".join(_sentence(one) for one in named)
-
-
-def _sentence(one: Partition) -> str:
-    limit = "no time limit" if one.time == "infinite" else f"at most {one.time}"
-    gpus = f"{one.idle_gpus} of {plural(one.n_gpus, 'GPU')} idle, " if one.n_gpus else "no GPUs, "
-    return (
-        f"Partition {one.name}: {gpus}{one.idle_cpus} of {plural(one.n_cpus, 'CPU')} idle on "
-        f"{plural(one.n_up, 'node')}; {limit}, {size(one.memory_mb * 2**20)} on a node."
-    )
+    return " ".join(one.in_words() for one in named)
 
 
 def look(login: Login) -> Sequence[Partition]:
