@@ -22,7 +22,7 @@ from genrecore.jobs.slurm import profiles
 from genrecore.jobs.slurm.commands import SSH, Login
 from genrecore.jobs.slurm.executor import Slurm
 from genrecore.jobs.slurm.partitions import partitions
-from genrecore.store.files import write_json, write_text
+from genrecore.store.files import read_json, write_json, write_text
 from genrecore.store.locks import is_locked
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs, create_run
@@ -87,6 +87,19 @@ def writes(run: Run) -> list[tuple[int, int]]:
 def finish(run: Run) -> None:
     """Lets a run make a few steps more."""
     write_text(run.folder / "steps", str(len(writes(run)) + 20))
+
+
+def give_its_node_up(run: Run, slurm: SlurmCluster) -> None:
+    """Lets the run be carried out elsewhere, while its process works on; checks it to its end."""
+    wait_for(lambda: Run(run.folder).job.get("node"))
+    node = Run(run.folder).job["node"]
+    slurm.kill_node(node)
+    slurm.set_node_down(node)
+    wait_for(lambda: is_taken_over(run), 60)
+    finish(run)
+    wait_for_state(run, "done")
+    check_once(run)
+    slurm.restore()
 
 
 def is_taken_over(run: Run) -> bool:
@@ -221,15 +234,7 @@ def test_a_requeued_run_whose_old_process_lives_is_carried_out_once(
     run = quick(100_000)
     actions.ensure_runner(store)
     wait_for_state(run, "running")
-    wait_for(lambda: Run(run.folder).job.get("node"))
-    node = Run(run.folder).job["node"]
-    slurm.kill_node(node)
-    slurm.set_node_down(node)  # the job waits again, its process works on
-    wait_for(lambda: is_taken_over(run), 60)
-    finish(run)
-    wait_for_state(run, "done")
-    check_once(run)
-    slurm.restore()
+    give_its_node_up(run, slurm)
 
 
 def test_a_run_in_a_store_whose_locks_hold_for_one_node_is_carried_out_once(
@@ -250,15 +255,7 @@ def test_a_run_in_a_store_whose_locks_hold_for_one_node_is_carried_out_once(
     actions.ensure_runner(store)
     wait_for_state(run, "running")
     assert not is_locked(run.folder / "lock")
-    wait_for(lambda: Run(run.folder).job.get("node"))
-    node = Run(run.folder).job["node"]
-    slurm.kill_node(node)
-    slurm.set_node_down(node)
-    wait_for(lambda: is_taken_over(run), 60)
-    finish(run)
-    wait_for_state(run, "done")
-    check_once(run)
-    slurm.restore()
+    give_its_node_up(run, slurm)
 
 
 def test_while_the_controller_sleeps_nothing_is_lost_or_sent_twice(
@@ -477,6 +474,19 @@ def test_profiles_are_checked(store: Path) -> None:
         profiles.find("slurm:y", store)
     assert "forgotten" in profiles.remove("x", store)
     assert profiles.profiles(store) == {}
+
+
+def test_settings_that_were_edited_by_hand_lose_no_profile(store: Path) -> None:
+    for damaged in (7, "x", [7, "x"], {"a": 1}):
+        write_json(store / "settings.json", {"cluster": {"profiles": damaged}})
+        assert profiles.profiles(store) == {}
+    odd = {"name": "odd", "time": "soon"}
+    write_json(store / "settings.json", {"cluster": {"profiles": [odd]}})
+    with pytest.raises(UsageError, match="field time cannot be 'soon'"):
+        profiles.find("slurm:odd", store)
+    profiles.keep(profiles.checked({"name": "good"}), store)
+    assert list(profiles.profiles(store)) == ["good"]
+    assert read_json(store / "settings.json")["cluster"]["profiles"] == [odd, {"name": "good"}]
 
 
 def test_a_run_whose_profile_is_gone_fails_with_a_sentence(store: Path, tiny: Tiny) -> None:
