@@ -54,7 +54,7 @@ def test_profiles_are_added_listed_replaced_and_removed(store: Path) -> None:
     )  # fmt: skip
     text = command("cluster", "profiles")
     assert "slurm:gpu-short" in text
-    assert "partition short, a100:2 GPU, at most 0:30:00" in text
+    assert "partition short, 2 a100 GPUs, at most 30 min 00 s" in text
     (values,) = json.loads(command("cluster", "profiles", "list", "--json"))
     assert values["place"] == "slurm:gpu-short"
     assert values["lines"] == ["module load cuda", ". venv/bin/activate"]

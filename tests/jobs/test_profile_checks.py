@@ -10,7 +10,7 @@ from cluster_runs import keep_profile
 from commands import command, genrecore, refused
 from slurm_cluster import ON_SLURM, SlurmCluster
 
-from genrecore.jobs.slurm.profiles import minutes
+from genrecore.jobs.slurm.partitions import minutes
 
 pytestmark = ON_SLURM
 

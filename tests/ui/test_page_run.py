@@ -140,7 +140,7 @@ def test_a_live_run_begins_with_progress_and_curves(make) -> None:
     app = open_page("runs", run=run.run_id)
     assert place(app, f"stop_{run.run_id}") < place(app, "Line chart of accuracy")
     assert place(app, "Line chart of accuracy") < place(app, "Epochs")
-    assert "Queue: no run waits" in [expander.label for expander in app.expander]
+    assert "Queue of this machine: no run waits" in [expander.label for expander in app.expander]
 
 
 def test_the_log_of_a_run_that_failed_at_once_is_folded(make) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from genrecore.jobs.slurm import states
 from genrecore.jobs.slurm.commands import NoAnswer, Refused
-from genrecore.jobs.slurm.partitions import partitions
-from genrecore.jobs.slurm.profiles import Profile, minutes
+from genrecore.jobs.slurm.partitions import minutes, partitions
+from genrecore.jobs.slurm.profiles import Profile
 from genrecore.jobs.slurm.script import script
 from genrecore.store.run import Run
 

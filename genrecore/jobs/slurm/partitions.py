@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 
 from genrecore.jobs.slurm.commands import Login
-from genrecore.words import plural, size
+from genrecore.words import plural, seconds, size
 
 _COLUMNS = ("Partition", "Available", "Time", "NodeList", "StateCompact", "CPUsState",
             "Memory", "Gres", "GresUsed")  # fmt: skip
+_TIME = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?|\d+-\d{1,2}")
 _UP = ("idle", "mix", "alloc", "comp")
 
 
@@ -45,7 +46,8 @@ class Partition:
 
     def in_words(self) -> str:
         """Its limits and what is idle, in a sentence."""
-        limit = "no time limit" if self.time == "infinite" else f"at most {self.time}"
+        most = minutes(self.time)
+        limit = "no time limit" if most is None else f"at most {seconds(60 * most)}"
         gpus = (
             f"{self.idle_gpus} of {plural(self.n_gpus, 'GPU')} idle" if self.n_gpus else "no GPUs"
         )
@@ -100,3 +102,16 @@ def _n_gpus(gres: str) -> int:
 
 def _kinds(gres: str) -> list[str]:
     return re.findall(r"gpu:([A-Za-z][\w.-]*):\d+", gres)
+
+
+def minutes(time: str) -> float | None:
+    """A time limit as Slurm writes it (`30`, `1:00:00`, `2-12`, `1-00:00:00`) in minutes; None
+    where there is none."""
+    if not _TIME.fullmatch(time):
+        return None
+    days, dash, rest = time.rpartition("-")
+    numbers = [int(part) for part in rest.split(":")]
+    # After a dash come hours first; else minutes, unless there are three numbers.
+    in_minutes = (60.0, 1.0, 1 / 60) if dash or len(numbers) == 3 else (1.0, 1 / 60)
+    parts = zip(numbers, in_minutes, strict=False)
+    return 1440.0 * int(days or 0) + sum(number * unit for number, unit in parts)

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs.access import visitor, work
 from genrecore.jobs.slurm.commands import Login
+from genrecore.jobs.slurm.partitions import minutes, partitions
 from genrecore.store import settings
-from genrecore.words import listed
+from genrecore.words import listed, plural, seconds
 
 PLACE = "slurm:"
 POLL_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_TIME = re.compile(r"\d+|(\d+-)?\d{1,2}:\d{2}(:\d{2})?|\d+-\d{1,2}")
 _WORD = r"^[^\s'\"\\;|&$`<>]*$"  # one word of an option
 _EXPECTED = {
     "gpus": "a number, or a kind and a number, as a100:2",
@@ -137,7 +137,7 @@ class Profile(BaseModel):
     @field_validator("time")
     @classmethod
     def _is_time(cls, time: str) -> str:
-        if time and not _TIME.fullmatch(time):
+        if time and minutes(time) is None:
             raise ValueError("expected minutes, H:MM:SS or D-HH:MM:SS")
         return time
 
@@ -168,14 +168,15 @@ class Profile(BaseModel):
 
     def in_words(self) -> str:
         """What it asks for, as one reads it."""
-        gpus = f"{self.gpus} GPU" if self.gpus not in ("", "0") else ""
+        kind, _, number = self.gpus.rpartition(":")
+        limit, each = minutes(self.time), " each" if self.nodes > 1 else ""
         parts = [
             f"partition {self.partition}" if self.partition else "",
             f"{self.nodes} nodes" if self.nodes > 1 else "",
-            gpus,
-            f"{self.cpus} CPUs" if self.cpus else "",
-            self.memory,
-            f"at most {self.time}" if self.time else "",
+            plural(int(number), f"{kind} GPU".strip()) + each if int(number or 0) else "",
+            plural(self.cpus, "CPU") + each if self.cpus else "",
+            self.memory + each if self.memory else "",
+            f"at most {seconds(60 * limit)}" if limit is not None else "",
             f"through {self.host}" if self.host else "",
         ]
         return ", ".join(part for part in parts if part) or "the cluster's defaults"
@@ -214,19 +215,6 @@ def profiles(store: Path) -> dict[str, Profile]:
             profile = checked(values)
             found[profile.name] = profile
     return found
-
-
-def minutes(time: str) -> float | None:
-    """A time limit as Slurm writes it (`30`, `1:00:00`, `2-12`, `1-00:00:00`) in minutes; None
-    where there is none."""
-    if not _TIME.fullmatch(time):
-        return None
-    days, dash, rest = time.rpartition("-")
-    numbers = [int(part) for part in rest.split(":")]
-    # After a dash come hours first; else minutes, unless there are three numbers.
-    in_minutes = (60.0, 1.0, 1 / 60) if dash or len(numbers) == 3 else (1.0, 1 / 60)
-    parts = zip(numbers, in_minutes, strict=False)
-    return 1440.0 * int(days or 0) + sum(number * unit for number, unit in parts)
 
 
 def name_of(place: str) -> str:
@@ -284,22 +272,22 @@ def remove(name: str, store: Path) -> str:
 
 
 @work("set how often schedulers are asked")
-def set_poll_s(seconds: float, store: Path) -> str:
+def set_poll_s(every_s: float, store: Path) -> str:
     """Sets the time between two questions to a scheduler; returns a sentence.
 
     Raises:
         UsageError: It is not between 1 and 3600.
     """
-    if not 1 <= seconds <= 3600:
-        raise UsageError(f"A scheduler is asked every 1 to 3,600 seconds, not {seconds}.")
-    section = _section(store) | {"poll_s": seconds}
+    if not 1 <= every_s <= 3600:
+        raise UsageError(f"A scheduler is asked every 1 to 3,600 seconds, not {every_s}.")
+    section = _section(store) | {"poll_s": every_s}
     settings.change(store, "The cluster's settings", cluster=section)
-    return poll_sentence(seconds)
+    return poll_sentence(every_s)
 
 
-def poll_sentence(seconds: float) -> str:
+def poll_sentence(every_s: float) -> str:
     """How often schedulers are asked."""
-    return f"Schedulers are asked every {seconds:g} s while a job lives."
+    return f"Schedulers are asked every {every_s:g} s while a job lives."
 
 
 def suggested(login: Login) -> Profile:
@@ -309,8 +297,6 @@ def suggested(login: Login) -> Profile:
         NoAnswer: The scheduler did not answer.
         Refused: It refused to.
     """
-    from genrecore.jobs.slurm.partitions import partitions
-
     found = partitions(login)
     if not found:
         raise GenrecoreError(f"The cluster of {login} has no partition that is up.")

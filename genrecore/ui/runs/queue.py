@@ -34,7 +34,9 @@ def run_queue(rows: Sequence[RunRow]) -> None:
     if not (waiting or paused or n_at_work):
         return
     if not (waiting or paused):
-        with st.expander("Queue: no run waits", icon=":material/low_priority:", key="queue_empty"):
+        with st.expander(
+            "Queue of this machine: no run waits", icon=":material/low_priority:", key="queue_empty"
+        ):
             st.caption("The next run starts as soon as a place is free.")
             _pause_buttons(False, n_at_work)
         return
