@@ -104,7 +104,7 @@ def dashboard(
     base_path: BasePathOption = "",
 ) -> None:
     """Serve the dashboard on this machine. Training goes on after it is closed. Beyond this machine
-    only with a token in GENRECORE_TOKEN, or a login (docs/deployment.md)."""
+    only with a token in GENRECORE_TOKEN, or a login (docs/guides/class-server.md)."""
     allow_host = allow_host or []
     hosts = guard.own_hosts(host, allow_host)
     if guard.is_open_to_others(host, allow_host) and access.unguarded():

@@ -147,7 +147,7 @@ def _import_lifecycle() -> ModuleType:
     """`genrecore.training.lifecycle`, imported without Python's garbage collector.
 
     It would look through all that torch makes while it loads, several times, and find nothing to
-    free: a run's first step comes about 0.8 of 6 s earlier (docs/performance.md).
+    free: a run's first step comes about 0.8 of 6 s earlier (docs/explanations/performance.md).
     """
     gc.disable()
     try:

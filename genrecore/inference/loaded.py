@@ -183,7 +183,8 @@ class LoadedRun:
         Raises:
             GenrecoreError: It classifies rows of a table.
         """
-        # So most networks take a processor 0.4 to 0.9 of the time (docs/performance.md).
+        # So most networks take a processor 0.4 to 0.9 of the time
+        # (docs/explanations/performance.md).
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.classifier, self.calibration = run, network, calibration
         self.config, self.genres = network.config, network.genres

@@ -37,7 +37,7 @@ BY = "GENRECORE_BY"
 _UNGUARDED = (
     "Others than this machine's users could reach the dashboard, and it asks them for nothing. Set "
     f"a token in the environment variable {TOKEN}, or a login in .streamlit/secrets.toml "
-    "(docs/deployment.md shows both), or let it listen on 127.0.0.1 alone."
+    "(docs/guides/class-server.md shows both), or let it listen on 127.0.0.1 alone."
 )
 _SECRETS = Path(".streamlit") / "secrets.toml"
 

@@ -72,8 +72,8 @@ def share_cores() -> None:
 
     By default they spin for milliseconds. That is fine on an idle machine; with one busy process
     beside it on two cores, a step of ResNet-18 fell from 99 to 9 images/s, and to 75 with this
-    (docs/performance.md). Takes effect if called before torch is imported; a value that is set
-    already stays.
+    (docs/explanations/performance.md). Takes effect if called before torch is imported; a value
+    that is set already stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -83,7 +83,8 @@ def keep_memory() -> None:
 
     By default it hands blocks of megabytes back to the system, which clears every page of them
     anew for the next step; with this, steps on large images take about three quarters of the
-    processor time (docs/performance.md). What this process once needed it keeps to its end.
+    processor time (docs/explanations/performance.md). What this process once needed it keeps to
+    its end.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")

@@ -2,7 +2,7 @@
 
 What is memory-mapped (corpora, cached features) is left out: the system drops it where there is no
 room. A network is carried out once on torch's meta device, where torch says what it keeps for the
-gradients. docs/performance.md compares estimates with runs.
+gradients. docs/explanations/performance.md compares estimates with runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genrecore.training.sources import changes_waves
 
 SURE, PERHAPS = 0.6, 1.4
 """Of an estimate, what is needed for certain and what may be needed: runs on a processor took 0.71
-to 1.32 of it (docs/performance.md)."""
+to 1.32 of it (docs/explanations/performance.md)."""
 
 _PROCESS = 450 * 2**20  # Python with torch, pandas and scikit-learn, or a GPU's context
 _SPECTRA = 48  # bytes a sample of the segments whose spectra are computed together

@@ -80,7 +80,8 @@ class CachedFeatures(Source):
     ) -> Features:
         """As of any source, but a large batch on the processor is made row by row, each while it
         lies in the processor's cache, so that it goes from memory to memory once: the 27 MB of 50
-        images took 15 ms of a step of 125 in passes of their own (docs/performance.md)."""
+        images took 15 ms of a step of 125 in passes of their own
+        (docs/explanations/performance.md)."""
         numbers = len(index) * self._channels * self._rows[0][0].numel()
         small = self._device != "cpu" or numbers < _LARGE
         if small or not bool((index < self._n).all()):

@@ -90,7 +90,7 @@ def test_killed_it_leaves_no_server_and_the_runs_go_on(
 
 
 def test_systemd_understands_the_unit_of_the_docs(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / "class-server.md").read_text(encoding="utf-8")
     (unit,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
     # A comment after a value would be part of it.
     assert not [line for line in unit.splitlines() if "#" in line.lstrip("#")]

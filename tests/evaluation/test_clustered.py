@@ -366,7 +366,7 @@ def test_equal_systems_are_rarely_called_different(
 @pytest.mark.parametrize("unequal", [False, True], ids=["equal", "unequal"])
 @pytest.mark.parametrize("n_artists", [5, 10, 20, 80])
 def test_verdicts_and_intervals_hold_from_five_artists_on(n_artists: int, unequal: bool) -> None:
-    """Prints the table of docs/statistics.md; in four minutes."""
+    """Prints the table of docs/explanations/statistics.md; in four minutes."""
     for n_seeds in (1, 2, 3, 5):
         cells = [
             rates(2000, n_artists, unequal, n_seeds, cluster, luck)

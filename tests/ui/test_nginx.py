@@ -1,4 +1,4 @@
-"""The recipe of docs/deployment.md for nginx, carried out: TLS, a path, a token and a browser."""
+"""The nginx recipe of docs/guides/class-server.md, carried out: TLS, a path, a token, a browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def site(tmp_path: Path, tiny: Callable[..., RunConfig]) -> Iterator[int]:
     if program is None:
         pytest.skip("no nginx: 'apt-get install nginx-light' lets this test run")
     run = trained(tiny(), tmp_path / "runs")
-    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "guides" / "class-server.md").read_text(encoding="utf-8")
     part = text[text.index("## Behind nginx") :]
     bash = re.findall(r"```bash\n(.*?)```", part, re.DOTALL)[0]
     server = re.findall(r"```nginx\n(.*?)```", part, re.DOTALL)[0]

@@ -102,7 +102,7 @@ def _begin_to_load_torch() -> None:
 
 def _load_torch() -> None:
     """Imports it, and has Python's garbage collector leave out what there is by then: to look
-    through all of it would take 0.2 s of the next visits (docs/performance.md)."""
+    through all of it would take 0.2 s of the next visits (docs/explanations/performance.md)."""
     importlib.import_module("torch")
     gc.freeze()
 

@@ -1,0 +1,118 @@
+"""The site of documentation: no warning, no link that leads nowhere, nothing from another host, and
+it opens from a folder of files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from conftest import ROOT
+from playwright.sync_api import Browser, expect
+
+pytestmark = pytest.mark.xdist_group("docs")  # one worker builds it
+LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href"}
+"""What a browser fetches by itself, and the attribute that names it."""
+COLOURS = (
+    "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+)
+
+
+class _Page(HTMLParser):
+    """The names, links and loaded files of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids |= {name for name in (values.get("id"), values.get("name")) if name}
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"] or "")
+        if address := values.get(LOADED.get(tag, "")):
+            self.loaded.append(address)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site, built as CI would: a warning fails."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (built.returncode, built.stderr) == (0, ""), built.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, _Page]:
+    """Every page but the one for addresses that are not there, which only a server shows."""
+    return {path: _Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
+
+
+def _targets(pages: dict[Path, _Page]) -> Iterator[tuple[Path, str, Path, str]]:
+    """Links within the site: the page, the link, the file and the anchor that it names."""
+    for path, page in pages.items():
+        for link in page.links + page.loaded:
+            parts = urlsplit(link)
+            if not parts.scheme and not parts.netloc:
+                file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+                yield path, link, file, unquote(parts.fragment)
+
+
+def test_links_and_anchors_lead_to_what_is_there(pages: dict[Path, _Page], site: Path) -> None:
+    images = (".png", ".svg")  # theirs say in which theme they are shown
+    lost = [
+        f"{path.relative_to(site)}: {link}"
+        for path, link, file, anchor in _targets(pages)
+        if not file.is_file()
+        or (anchor and file.suffix not in images and anchor not in pages[file].ids)
+    ]
+    assert not lost
+    assert len(pages) > 5
+
+
+def test_nothing_is_fetched_from_another_host(pages: dict[Path, _Page], site: Path) -> None:
+    for path, page in pages.items():
+        away = [address for address in page.loaded if urlsplit(address).netloc]
+        assert not away, path
+        assert 'class="mermaid"' not in page.text, path  # the theme would fetch what draws it
+    for path in site.rglob("*.css"):
+        addresses = re.findall(r"url\(['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", path.read_text())
+        away = [address for pair in addresses for address in pair if urlsplit(address).netloc]
+        assert not away, path
+
+
+@pytest.mark.browser
+def test_a_page_opens_from_a_file_with_style_and_search(browser: Browser, site: Path) -> None:
+    context = browser.new_context(offline=True, color_scheme="dark")
+    page = context.new_page()
+    requests: list[str] = []
+    problems: list[object] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("requestfailed", lambda request: problems.append(request.url))
+    page.on("pageerror", lambda error: problems.append(error))
+    page.goto((site / "guides" / "cluster.html").as_uri())
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    dark = page.evaluate(COLOURS)
+    page.get_by_title("Switch to the light theme").click()
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
+    assert not set(dark) & set(page.evaluate(COLOURS))
+    page.locator(".md-search__input").fill("preempted")
+    expect(page.locator(".md-search-result__meta")).to_contain_text("matching document")
+    expect(page.locator(".md-search-result__link").first).to_be_visible()
+    context.close()
+    assert not problems
+    assert all(urlsplit(url).scheme in ("file", "data", "blob") for url in requests)
