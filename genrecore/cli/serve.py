@@ -9,7 +9,6 @@ import re
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +23,8 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import guard
 from genrecore.jobs import access
 from genrecore.jobs.actions import ensure_runner, submit
+from genrecore.jobs.spawn import own_modules
+from genrecore.store.files import app_dir
 from genrecore.store.run import store_dir
 from genrecore.store.runs import find_same
 
@@ -77,6 +78,8 @@ def demo(
     from genrecore.training.resolve import resolve
 
     port = None if no_serve else _free_port(port)
+    if not as_json:
+        _say_where_runs_are_kept()
     configs = [resolve(with_values(RunConfig(), values)).config for _, values in DEMO_RUNS]
     with reporting(quiet=as_json) as report:
         prepare.decode(configs[0], report)
@@ -109,7 +112,9 @@ def dashboard(
     hosts = guard.own_hosts(host, allow_host)
     if guard.is_open_to_others(host, allow_host) and access.unguarded():
         raise UsageError(access.unguarded())
-    _serve(_free_port(port, host), host, hosts, _base_path(base_path))
+    port = _free_port(port, host)
+    _say_where_runs_are_kept()
+    _serve(port, host, hosts, _base_path(base_path))
 
 
 @commands.command()
@@ -222,24 +227,20 @@ def _url(host: str, port: int, base_path: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
 
 
+def _say_where_runs_are_kept() -> None:
+    out.print(f"Runs are kept in {store_dir()} (GENRECORE_RUNS names another folder).")
+
+
 def _serve(
     port: int, host: str = _HOST, hosts: Sequence[str] = guard.LOOPBACK, base_path: str = ""
 ) -> None:
     """Turns this process into the dashboard's server, so that no child outlives a signal to it."""
-    app_file = Path(__file__).resolve().parents[2] / "app.py"
-    if not app_file.exists():
-        raise GenrecoreError(
-            "The dashboard runs from a checkout (app.py and pages/ are at its top level), and this "
-            "installation has none; install with 'pip install -e .' in the checkout."
-        )
     out.print(f"\nDashboard: {_url(host, port, base_path)}  (Ctrl-C ends it; runs go on)")
     sys.stdout.flush()
     ensure_runner()
-    # In the checkout, where the dashboard's settings and theme lie; the store stays ours.
-    environment = os.environ | {"GENRECORE_RUNS": str(store_dir())}
-    os.chdir(app_file.parent)
+    environment = os.environ | own_modules() | {"GENRECORE_RUNS": str(store_dir())}
     command = [
-        sys.executable, "-m", "streamlit", "run", str(app_file),
+        sys.executable, "-m", "streamlit", "run", str(app_dir() / "app.py"),
         "--server.address", host, "--server.port", str(port), "--server.headless", "true",
         "--server.baseUrlPath", base_path, "--browser.serverAddress", host,
         *(part for name in hosts for part in ("--server.allowedHosts", name)),

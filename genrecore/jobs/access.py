@@ -22,14 +22,12 @@ from typing import ParamSpec, TypeVar
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import journal
 from genrecore.store import allowed, settings
-from genrecore.store.files import cache_dir
+from genrecore.store.files import app_dir, cache_dir
 from genrecore.store.run import Run, store_dir
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PROJECT = Path(__file__).parents[2]
-"""Where app.py lies."""
 TOKEN = "GENRECORE_TOKEN"
 """The environment variable that holds the token of the dashboard and the service."""
 BY = "GENRECORE_BY"
@@ -82,17 +80,17 @@ def token() -> str:
 def unguarded() -> str:
     """Why nobody may come to the dashboard from outside; empty where they are asked for a login or
     a token."""
-    return "" if token() or login_providers(PROJECT) is not None else _UNGUARDED
+    return "" if token() or login_providers() is not None else _UNGUARDED
 
 
-def login_providers(project: Path) -> list[str] | None:
-    """The providers of the login that is set up in the project's or the user's secrets; None where
-    none is. An empty name is the one that needs none.
+def login_providers() -> list[str] | None:
+    """The providers of the login that is set up in the dashboard's or the user's secrets; None
+    where none is. An empty name is the one that needs none.
 
     Raises:
         GenrecoreError: A file of secrets cannot be read.
     """
-    for folder in (project, Path.home()):
+    for folder in (app_dir(), Path.home()):
         path = folder / _SECRETS
         if path.is_file():
             auth = _auth_section(path, path.stat().st_mtime_ns)

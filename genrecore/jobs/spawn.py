@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from genrecore.jobs import slots
-from genrecore.store.files import write_json
+from genrecore.store.files import checkout, write_json
 from genrecore.store.locks import INHERITED
 from genrecore.store.processes import ENDED, LEADER, identity
 from genrecore.store.run import Run
@@ -55,6 +55,16 @@ def spawn_run(
     return child
 
 
+def own_modules() -> dict[str, str]:
+    """The environment in which Python, started in any folder, finds this package and takes no file
+    of that folder for a module."""
+    names = {"PYTHONSAFEPATH": "1"}
+    if top := checkout():
+        before = os.environ.get("PYTHONPATH")
+        names["PYTHONPATH"] = os.pathsep.join([str(top), *([before] if before else [])])
+    return names
+
+
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -63,7 +73,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """A process in a session of its own, without pipe or terminal, that holds these locks."""
     _children[:] = [child for child in _children if child.poll() is None]  # no zombies
-    environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | extra | own_modules() | {"PYTHONUNBUFFERED": "1"}
     for name in (INHERITED, *distributed.NAMES, *((TASK,) if TASK not in extra else ())):
         environment.pop(name, None)  # these concern this process alone
     if locks:

@@ -30,6 +30,8 @@ MOST_BYTES = 32 * 2**20
 """Of a file that is read as text: the longest history has a few MiB."""
 
 _LEFT_AFTER_S = 3600.0
+_PACKAGE = Path(__file__).resolve().parents[1]
+_IN_WHEEL = _PACKAGE / "dashboard"  # where pyproject.toml puts app.py and pages/
 
 MOST_NESTED = 32
 """Lists and objects inside one another in JSON; configurations have five."""
@@ -68,6 +70,16 @@ class Unreadable(GenrecoreError):
     def file(self) -> str:
         """The file's name."""
         return visible_line(self.path.name)
+
+
+def checkout() -> Path | None:
+    """The top of the checkout that this package is part of; None of one installed from a wheel."""
+    return None if _IN_WHEEL.is_dir() else _PACKAGE.parent
+
+
+def app_dir() -> Path:
+    """The folder of the dashboard's `app.py`, `pages/` and `.streamlit/`."""
+    return checkout() or _IN_WHEEL
 
 
 def cache_dir() -> Path:

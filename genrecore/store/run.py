@@ -44,15 +44,17 @@ import signal
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import platformdirs
 
 from genrecore.config.run import Part, RunConfig, signature, system_signature
 from genrecore.store.about import About, read_about
 from genrecore.store.clocks import boot_id
 from genrecore.store.faults import CONFIG, EPOCHS, HISTORY, STEPS, stamps_of, with_note
-from genrecore.store.files import Unreadable, open_regular, read_bytes
+from genrecore.store.files import Unreadable, checkout, open_regular, read_bytes
 from genrecore.store.locks import LOCK, lock_state
 from genrecore.store.processes import ENDED, is_same_process, living_processes
 from genrecore.store.records import (
@@ -68,6 +70,7 @@ from genrecore.store.separation import NOT_AUDITED, Separation, read_separation
 from genrecore.store.status import (
     FINAL,
     LOG,
+    STATUS,
     read_status,
     silent_s,
     stop_asked,
@@ -106,14 +109,22 @@ _PUBLISHED_APART = frozenset({"fault_filtered"})
 
 
 def store_dir() -> Path:
-    """The folder of all runs: `GENRECORE_RUNS`, or `checkpoints/` of the checkout."""
+    """The folder of all runs: `GENRECORE_RUNS`, or `checkpoints/` of the checkout. Of an installed
+    package: `checkpoints/` of the working folder if it holds runs, else of the user's data folder.
+    """
     chosen = os.environ.get("GENRECORE_RUNS")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "app.py").exists():
-        return checkout / "checkpoints"
-    return Path.cwd() / "checkpoints"
+    top = checkout()
+    return top / "checkpoints" if top else _store_of_installed(Path.cwd())
+
+
+@cache
+def _store_of_installed(working_folder: Path) -> Path:
+    """Looked for once, so that the store stays the same while a process lives."""
+    here = working_folder / "checkpoints"
+    has_runs = any(here.glob(f"*/{STATUS}"))
+    return here if has_runs else platformdirs.user_data_path("genrecore") / "checkpoints"
 
 
 def scheduler(store: Path) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def test_killed_it_leaves_no_server_and_the_runs_go_on(
     try:
         assert dashboard.stdout is not None
         assert f"Port {taken} is taken" in dashboard.stdout.readline()
+        assert f"Runs are kept in {store} " in dashboard.stdout.readline()
         assert dashboard.stdout.readline() == "\n"
         port = int(dashboard.stdout.readline().split()[1].rpartition(":")[2])
         assert port != taken

@@ -20,10 +20,12 @@ from commands import genrecore, refused
 from conftest import silent_for, wait_for
 from test_queue import RUNNER, is_running, runners
 
+from genrecore import __version__
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import plan
 from genrecore.jobs import actions, runner, slots
+from genrecore.jobs.spawn import PROGRAM, spawn
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import NoLocks, is_locked, take_lock
 from genrecore.store.processes import identity
@@ -311,3 +313,14 @@ def test_a_run_that_dies_at_the_start_three_times_names_the_signal(
     assert failed.state == "failed"
     assert failed.reason.startswith("Its process died 3 times before it began")
     assert reason in failed.reason
+
+
+def test_a_process_takes_no_file_of_the_folder_it_is_started_in_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('a file of the user was run')\n")
+    monkeypatch.chdir(tmp_path)
+    with open(tmp_path / "log.txt", "w") as log:
+        process = spawn([*PROGRAM, "--version"], log, [], {})
+    assert process.wait(timeout=60) == 0
+    assert (tmp_path / "log.txt").read_text() == f"{__version__}\n"

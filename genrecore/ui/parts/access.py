@@ -125,14 +125,9 @@ async def _typed(request: Request) -> bytes:
     return fields.get("token", [""])[0].encode("latin-1")
 
 
-def login_providers() -> list[str] | None:
-    """The providers of the login; None where none is set up."""
-    return access.login_providers(access.PROJECT)
-
-
 def asks_for_token() -> bool:
     """Whether visitors are asked for the token; where there is a login, that is asked for."""
-    return bool(access.token()) and login_providers() is None
+    return bool(access.token()) and access.login_providers() is None
 
 
 def is_open_to_others() -> bool:
@@ -150,7 +145,7 @@ def present_visitor() -> Visitor | None:
     """Whom the script serves that runs in this thread; None: the user of this machine."""
     if get_script_run_ctx(suppress_warning=True) is None:
         return None
-    if login_providers() is not None:
+    if access.login_providers() is not None:
         if not st.user.get("is_logged_in") or st.user.get("email_verified") is False:
             return Visitor("Nobody", may_look=False, may_work=False, is_from_outside=True)
         return access.person(str(st.user.get("email") or ""))
@@ -168,7 +163,7 @@ def closed() -> Callable[[], None] | None:
         return lambda: _sentence(refusal())
     if asks_for_token() and not _door_stands:
         return lambda: _sentence("The dashboard is started with app.py, not with a page alone.")
-    if login_providers() is not None:
+    if access.login_providers() is not None:
         if not st.user.get("is_logged_in"):
             return _login
         if not access.visitor().may_look:
@@ -182,7 +177,7 @@ def _sentence(text: str) -> None:
 
 def _login() -> None:
     st.title("genrecore", anchor=False)
-    for provider in login_providers() or []:
+    for provider in access.login_providers() or []:
         label = f"Log in with {provider}" if provider else "Log in"
         if st.button(label, type="primary", key=f"log_in_{provider}"):
             st.login(provider or None)
@@ -196,7 +191,7 @@ def _unknown() -> None:
 
 def log_out() -> None:
     """Who has logged in, and a way out."""
-    if login_providers() is not None:
+    if access.login_providers() is not None:
         with st.sidebar.container(horizontal=True, vertical_alignment="center"):
             st.caption(str(st.user.get("email")))
             st.button("Log out", on_click=st.logout, key="log_out", type="tertiary")

@@ -29,7 +29,7 @@ from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots.chart import in_theme
 from genrecore.reporting.plots.palette import INK
 from genrecore.store.faults import with_note
-from genrecore.store.files import Unreadable
+from genrecore.store.files import Unreadable, app_dir
 from genrecore.store.run import Run, store_dir
 from genrecore.store.separation import Answer, Separation
 from genrecore.training import hardware
@@ -38,7 +38,7 @@ from genrecore.ui.parts.choices import choose, new_run, open_page
 from genrecore.ui.parts.tables import plain, show_table
 
 T = TypeVar("T")
-_PAGES = Path(__file__).parents[3] / "pages"
+_PAGES = app_dir() / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.
 _IN_MENU = re.compile(r"^# menu: (?P<group>[^,]+), (?P<order>\d+), (?P<icon>\S+)$", re.MULTILINE)
 _LOOK_EVERY_S = 20.0
