@@ -29,7 +29,8 @@ def cluster_run(
     run = create_run(config, store, on="slurm:gpu")
     kind = states.kind(word)
     facts = {"id": "7", "host": "", "on": "slurm:gpu", "submitted_at": time.time()}
-    facts |= {"state": kind, "word": word, "code": code, "reason": states.sentence(code, word)}
+    facts |= {"state": kind, "word": word, "code": code}
+    facts |= {"reason": states.sentence(code, word, "7")}
     facts |= {"never": kind == "waiting" and states.never_starts(code)} | values
     write_text(run.folder / SCRIPT, script(run, Profile(name="gpu", partition="debug"), 1))
     write_json(run.folder / JOB, JobFile.model_validate(facts).model_dump())

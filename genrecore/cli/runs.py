@@ -493,7 +493,8 @@ def pause_queue(
     now: Annotated[bool, switch("now", "Runs at work write a checkpoint and wait too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start no further run; runs at work go on to their end."""
+    """Start no further run; runs at work go on to their end. Jobs that a cluster has already may
+    start all the same."""
     _answer(None, actions.pause(now=now), as_json)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError
@@ -16,7 +16,7 @@ from genrecore.jobs.access import work
 from genrecore.store.files import Unreadable, in_a_sentence, write_json, write_mark
 from genrecore.store.locks import held
 from genrecore.store.records import MOST_PRIORITY, Moment, Record, read_record
-from genrecore.store.run import LIVE, Run, store_dir
+from genrecore.store.run import LIVE, WAITING, Run, store_dir
 from genrecore.store.runs import all_runs, each_readable
 from genrecore.store.status import ask_to_stop
 from genrecore.words import plural, thousands
@@ -119,20 +119,30 @@ def pause(store: Path | None = None, now: bool = False) -> str:
     """Lets no further run start until `unpause`; returns a sentence.
 
     With `now`, runs at work write a checkpoint and wait as well; otherwise they go on to their end.
+    Jobs that a cluster has already may start all the same.
     """
     store = store or store_dir()
     store.mkdir(parents=True, exist_ok=True)
     write_mark(store / PAUSED, {"at": time.time()})
-    states = each_readable(all_runs(store), lambda run: run.state)
+    states = [*each_readable(all_runs(store), lambda run: run.state)]
     at_work = [run for run, state in states if state in LIVE]
+    there = on_clusters(state for _, state in states)
     if not at_work:
-        return "The queue is paused: no run starts until it is resumed."
-    if not now:
-        return f"The queue is paused; {plural(len(at_work), 'run')} at work will go on to the end."
-    for run in at_work:
+        return f"The queue is paused: no run starts until it is resumed. {there}".strip()
+    for run in at_work if now else []:
         if run.state != "stopping":
             ask_to_stop(run.folder, requeue=True)
-    return f"The queue is paused; {plural(len(at_work), 'run')} at work will save and wait as well."
+    then = "save and wait as well" if now else "go on to the end"
+    runs = plural(len(at_work), "run")
+    return f"The queue is paused; {runs} at work will {then}. {there}".strip()
+
+
+def on_clusters(states: Iterable[str]) -> str:
+    """That a pause does not hold the jobs which clusters have already, as a sentence; empty where
+    no run of these states is one."""
+    n_there = sum(state in WAITING - {"queued"} for state in states)
+    jobs = plural(n_there, "job")
+    return f"{jobs} that a cluster has already may start all the same." if n_there else ""
 
 
 @in_a_sentence("The queue cannot be resumed")

@@ -132,7 +132,8 @@ class JobFile(Record):
 
     `host` is the login node that is asked, empty for this machine; `id` is empty until the
     scheduler has named it. `word` and `code` are the scheduler's own state and reason, `reason` is
-    that reason as a sentence. `never`: it can never start as it is.
+    that reason as a sentence. `never`: it can never start as it is. `releases`: how often it was
+    released after a node had failed to start it.
     """
 
     on: str = ""
@@ -148,6 +149,7 @@ class JobFile(Record):
     starts_at: Moment | None = None
     node: str = ""
     restarts: Count = 0
+    releases: Count = 0
     gone_since: Moment | None = None
 
 

@@ -50,6 +50,7 @@ SlurmdLogFile={folder}/%n.log
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmdParameters=config_overrides
+Prolog={folder}/prolog
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -218,6 +219,7 @@ class SlurmCluster:
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
+        self.let_jobs_start()
         for name in COMMANDS:
             script = self.folder / "bin" / name
             log = shlex.quote(str(self.folder / "calls"))
@@ -287,8 +289,12 @@ class SlurmCluster:
         return {job["job_id"]: job for job in self._ask("squeue")["jobs"]}
 
     def node_states(self) -> dict[str, str]:
-        """For each node one of sinfo's words: idle, mixed, allocated, down, …"""
-        return {node["name"]: node["state"] for node in self._ask("sinfo")["nodes"]}
+        """For each node one of sinfo's words: idle, mixed, allocated, down, drained, …"""
+        nodes = self._ask("sinfo")["nodes"]
+        return {
+            node["name"]: "drained" if "DRAIN" in node["state_flags"] else node["state"]
+            for node in nodes
+        }
 
     def wait_until_idle(self, most_s: float = 30.0) -> None:
         """Returns once no node has a job or is down; fails when that does not happen in time."""
@@ -342,6 +348,14 @@ class SlurmCluster:
         """The node may have jobs again, once its slurmd lives."""
         self.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
 
+    def let_jobs_start(self, times_to_fail: int = 0) -> None:
+        """Nodes start jobs, after they have failed to so often: each time the job is held, and the
+        node gets no others until it is resumed."""
+        left, prolog = self.folder / "left_to_fail", self.folder / "prolog"
+        left.write_text("x\n" * times_to_fail)
+        prolog.write_text(f"#!/bin/sh\nif [ -s {left} ]; then sed -i 1d {left}; exit 1; fi\n")
+        prolog.chmod(0o755)
+
     def job_processes(self) -> list[psutil.Process]:
         """Every process of every job, also of those that the scheduler has forgotten."""
         daemons = {process.pid for process in self._daemons.values()}
@@ -370,6 +384,7 @@ class SlurmCluster:
         if "slurmctld" not in self._daemons:
             self.start_controller()
         self.cancel_all()
+        self.let_jobs_start()
         for name in self.names:
             if name not in self._daemons:
                 self.start_node(name)

@@ -22,6 +22,7 @@ from genrecore.jobs.slurm import profiles
 from genrecore.jobs.slurm.commands import SSH, Login
 from genrecore.jobs.slurm.executor import Slurm
 from genrecore.jobs.slurm.partitions import partitions
+from genrecore.jobs.slurm.states import LAUNCH_FAILED
 from genrecore.store.files import read_json, write_json, write_text
 from genrecore.store.locks import is_locked
 from genrecore.store.run import Run
@@ -194,6 +195,34 @@ def test_a_job_that_can_never_start_says_so(quick: Callable[..., Run], store: Pa
     wait_for(lambda: Run(run.folder).job.get("never"), 30)
     expected = "It can never start: its time is longer than the partition allows (field time)."
     assert (state(run), Run(run.folder).reason) == ("waiting there", expected)
+
+
+@pytest.mark.parametrize("failures", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_a_job_that_nodes_fail_to_start_is_released_three_times(
+    quick: Callable[..., Run], store: Path, slurm: SlurmCluster, failures: int
+) -> None:
+    slurm.let_jobs_start(times_to_fail=failures)
+    run = quick()
+    actions.ensure_runner(store)
+
+    def has_begun_or_is_held_for_good() -> bool:
+        for name, word in slurm.node_states().items():
+            if word == "drained":
+                slurm.resume_node(name)
+        now = Run(run.folder)
+        held = now.job.get("code") == LAUNCH_FAILED and now.job["restarts"] == 4
+        return held or now.state == "done"
+
+    wait_for(has_begun_or_is_held_for_good, 120)
+    job = Run(run.folder).job
+    assert job["releases"] == min(3, failures)
+    if failures == 4:
+        assert f"scontrol release {job['id']} on the cluster" in Run(run.folder).reason
+        time.sleep(3)  # the scheduler is asked some times more
+        assert Run(run.folder).job["code"] == LAUNCH_FAILED
+        slurm.run("scontrol", "release", job["id"])
+    wait_for_state(run, "done")
+    check_once(run)
 
 
 def test_a_runner_that_died_while_it_submitted_finds_the_job_by_its_tag(

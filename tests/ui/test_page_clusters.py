@@ -79,6 +79,37 @@ def test_a_waiting_run_says_when_it_starts_and_shows_its_script(
     assert Run(run.folder).state == "stopped"
 
 
+def test_a_run_is_resumed_where_one_chooses(nobody_starts: Path, tiny: Tiny) -> None:
+    run = cluster_run(tiny(), nobody_starts, "COMPLETED")
+    Status(run.folder).move("stopped")
+    app = open_page("runs", run=run.run_id)
+    assert not [box for box in app.selectbox if box.label == "Runs on"]  # there is no profile
+    for name in ("gpu", "big"):
+        keep_profile(nobody_starts, name)
+    for place, on in (("", "slurm:gpu"), ("slurm:big", "slurm:big"), ("local", "")):
+        app = again(app)
+        (box,) = [box for box in app.selectbox if box.label == "Runs on"]
+        if place:
+            box.set_value(place).run()
+        app.button(key=f"resume_{run.run_id}").click().run()
+        assert (Run(run.folder).state, Run(run.folder).queue["on"]) == ("queued", on)
+        jobs.stop(run)
+
+
+def test_who_pauses_reads_that_jobs_of_a_cluster_are_not_held(
+    nobody_starts: Path, tiny: Tiny
+) -> None:
+    create_run(tiny(), nobody_starts)
+    cluster_run(tiny(seed=1), nobody_starts, code="Priority")
+    cluster_run(tiny(seed=2), nobody_starts, code="BeginTime", restarts=1)
+    expected = "2 jobs that a cluster has already may start all the same."
+    app = open_page("runs")
+    assert expected in words(app)
+    app.button(key="queue_pause_after").click().run()
+    assert f"waiting runs do not start. {expected}" in words(app)
+    assert jobs.pause().endswith(f"until it is resumed. {expected}")
+
+
 def test_a_job_that_can_never_start_says_so_in_red(nobody_starts: Path, tiny: Tiny) -> None:
     run = cluster_run(tiny(), nobody_starts, code="QOSMaxCpuPerJobLimit")
     for page in ("runs", "overview"):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.errors import GenrecoreError
+from genrecore.jobs.slurm.states import LAUNCH_FAILED
 from genrecore.training.distributed import NAMES
 
 SSH = "GENRECORE_SSH"
@@ -171,10 +172,11 @@ def _plain(text: str) -> str:
 def _job(entry: Mapping[str, Any]) -> Job:
     """A job from squeue's JSON, whose form changed between versions."""
     starts_at = _number(entry.get("start_time"))
+    code, description = _text(entry.get("state_reason")), entry.get("state_description")
     return Job(
         id=str(entry["job_id"]),
         word=_text(entry["job_state"]),
-        code="" if (code := _text(entry.get("state_reason"))) == "None" else code,
+        code=LAUNCH_FAILED if description == LAUNCH_FAILED else "" if code == "None" else code,
         starts_at=starts_at or None,
         nodes=str(entry.get("nodes") or ""),
         comment=_text(entry.get("comment")),

@@ -141,7 +141,7 @@ def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Clust
     login.call("scancel", job_id)
     if not facts:
         job = login.jobs().get(comment)
-        said = states.sentence(job.code, job.word) if job else ""
+        said = states.sentence(job.code, job.word, job_id) if job else ""
         lines = Run(folder).log(300).strip().splitlines()
         log = lines[-1] if lines else ""
         word = job.word if job else "gone"

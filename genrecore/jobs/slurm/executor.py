@@ -28,7 +28,7 @@ from genrecore.store.runs import fault
 from genrecore.store.status import FINAL, Status, stop_asked
 
 GONE_AFTER_S = 120.0  # unknown to a scheduler that answers; lists may miss a job for a moment
-_MOST_STARTS = 3
+_MOST_STARTS = 3  # of a job that fails before the run begins, and of one that nodes fail to start
 
 
 class Slurm:
@@ -167,7 +167,7 @@ class Slurm:
             "state": words.kind(said.word),
             "word": said.word,
             "code": said.code,
-            "reason": words.sentence(said.code, said.word),
+            "reason": words.sentence(said.code, said.word, said.id),
             "never": words.kind(said.word) == "waiting" and words.never_starts(said.code),
             "starts_at": said.starts_at,
             "node": said.nodes,
@@ -176,8 +176,13 @@ class Slurm:
         }
         if values["state"] == "ended" and said.signal:
             values["reason"] += f" It was ended by signal {said.signal}."
+        is_released = said.code == words.LAUNCH_FAILED and job["releases"] < _MOST_STARTS
+        values["releases"] = job["releases"] + is_released
         if any(job[key] != value for key, value in values.items()):
             write_json(run.folder / JOB, job | values)
+        if is_released:
+            with contextlib.suppress(NoAnswer, Refused):
+                Login(job["host"]).call("scontrol", "release", said.id)
 
     def _note_absence(self, run: Run, job: dict[str, Any]) -> None:
         """A job counts as gone after minutes in which the scheduler knew nothing of it."""

@@ -11,6 +11,8 @@ in minutes."""
 RUNNING = frozenset(
     {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 )
+LAUNCH_FAILED = "launch failed requeued held"
+"""In the place of the reason `JobHeldUser`, where a node failed to start the job."""
 BY_THE_CLUSTER = frozenset({"NODE_FAIL", "BOOT_FAIL", "TIMEOUT", "PREEMPTED", "REVOKED", ""})
 """Ends that are no fault of the run; the empty one is that of a job nobody remembers."""
 
@@ -19,7 +21,9 @@ _REASONS = {
     "Resources": "It is next when what it asks for becomes free.",
     "BeginTime": "It may start again only after a short wait.",
     "Dependency": "It waits for another job.",
-    "JobHeldUser": "It is held; scontrol release lets it start.",
+    "JobHeldUser": "It is held; on the cluster, scontrol release {job} lets it start.",
+    LAUNCH_FAILED: "A node failed to start it, so the cluster holds it. It is released by itself, "
+    "up to three times; after that, scontrol release {job} on the cluster lets it start.",
     "JobHeldAdmin": "It is held by an administrator.",
     "Licenses": "It waits for a licence.",
     "Reservation": "It waits for its reservation.",
@@ -73,14 +77,15 @@ def never_starts(code: str) -> bool:
     return code in _NEVER or any(limit in code for limit in _NEVER_LIMITS)
 
 
-def sentence(code: str, word: str = "") -> str:
-    """A reason of Slurm as a sentence; Slurm's own word stays in it where it is a rare one."""
+def sentence(code: str, word: str, job: str) -> str:
+    """Why the job of this number is in a state, from Slurm's reason and word for it; these stay in
+    the sentence where they are rare ones."""
     if code in _NEVER:
         return f"It can never start: {_NEVER[code]}."
     if never_starts(code):
         return f"It can never start: it asks for more than a limit of the cluster ({code})."
     if code in _REASONS:
-        return _REASONS[code]
+        return _REASONS[code].format(job=job)
     if "Limit" in code or code.startswith(("Assoc", "QOS")):
         return f"You or your account use as much as the cluster allows at a time ({code})."
     known = code or {"PENDING": "", "RUNNING": "", "COMPLETED": ""}.get(word, word)

@@ -15,7 +15,7 @@ from genrecore.jobs.slurm.check import check_profile
 from genrecore.jobs.slurm.commands import Login
 from genrecore.jobs.slurm.partitions import Partition, partitions
 from genrecore.jobs.slurm.profiles import Profile
-from genrecore.store.run import store_dir
+from genrecore.store.run import Run, store_dir
 from genrecore.ui.parts.choices import choose_many, choose_one
 from genrecore.ui.parts.frame import capital, link_to, plain, work_button
 from genrecore.words import listed
@@ -34,6 +34,20 @@ def choose_place(usual: str = "") -> str:
         place = read_place(choose_one("Runs on", titles, "place", default=usual or HERE)) or ""
     _show_clusters([place])
     return place
+
+
+def choose_place_of(run: Run) -> str | None:
+    """Where a run that has ended goes on, at first where it was; None, and nothing drawn, where
+    there is only this machine."""
+    titles = {name: title if name == HERE else name for name, title in place_titles().items()}
+    if len(titles) == 1:
+        return None
+    before = str(run.queue.get("on", ""))
+    index = [*titles].index(before) if before in titles else 0
+    key = f"place_{run.run_id}"
+    return read_place(
+        st.selectbox("Runs on", titles, index, titles.__getitem__, key=key, width=200)
+    )
 
 
 def choose_places() -> list[str]:

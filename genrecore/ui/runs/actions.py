@@ -26,6 +26,7 @@ from genrecore.ui.parts.frame import (
     work_button,
 )
 from genrecore.ui.parts.live import again, state_meaning
+from genrecore.ui.parts.places import choose_place_of
 from genrecore.ui.runs.queue import queue_buttons
 from genrecore.ui.runs.sharing import share_button
 from genrecore.words import plural
@@ -39,7 +40,7 @@ _UNDO = "_undo"  # in the session: ids of the runs that Undo would bring back
 def run_actions(run: Run) -> None:
     """The buttons of a run, those that its state allows."""
     state, run_id = run.state, run.run_id
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         if state in LIVE and state != "stopping":
             _stop(run)
         if state in WAITING:
@@ -47,16 +48,8 @@ def run_actions(run: Run) -> None:
                 act(lambda: jobs.stop(run))
             if state == "queued":
                 queue_buttons(run)
-        may_resume = state in ENDED and not fails_again(run)
-        if may_resume and work_button(
-            "Resume",
-            icon=":material/play_arrow:",
-            type="secondary" if state == "failed" else "primary",
-            key=f"resume_{run_id}",
-            help="It goes on from its last checkpoint exactly as if it had not ended, or starts "
-            "over where it has none.",
-        ):
-            act(lambda: jobs.resume(run))
+        if state in ENDED and not fails_again(run):
+            _resume(run)
         if state == "done" and (run.folder / "resume.pt").exists():
             _continue(run)
         _clone(run)
@@ -94,6 +87,19 @@ def _stop(run: Run) -> None:
         help="It finishes its step, its best epoch so far is tested, and it is done.",
     ):
         act(lambda: jobs.stop(run, keep_best=True))
+
+
+def _resume(run: Run) -> None:
+    on = choose_place_of(run)
+    if work_button(
+        "Resume",
+        icon=":material/play_arrow:",
+        type="secondary" if run.state == "failed" else "primary",
+        key=f"resume_{run.run_id}",
+        help="It goes on from its last checkpoint exactly as if it had not ended, or starts over "
+        "where it has none.",
+    ):
+        act(lambda: jobs.resume(run, on))
 
 
 def _continue(run: Run) -> None:

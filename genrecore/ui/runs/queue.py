@@ -11,8 +11,9 @@ from genrecore import words
 from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.access import visitor
+from genrecore.jobs.queue import on_clusters
 from genrecore.store.disks import is_full
-from genrecore.store.run import WAITING, Run, store_dir
+from genrecore.store.run import Run, store_dir
 from genrecore.ui.parts.frame import act, plain, section, work_button
 
 _SHOWN = 8  # rows with buttons; the others wait in the table
@@ -29,7 +30,7 @@ def run_queue(rows: Sequence[RunRow]) -> None:
     """The waiting runs in the order in which they start, with buttons that change it; nothing where
     no run waits or works."""
     n_at_work = sum(row.is_live for row in rows)
-    paused = jobs.paused()
+    paused, there = jobs.paused(), on_clusters(row.state for row in rows)
     waiting = jobs.queued(store_dir()) if any(row.state == "queued" for row in rows) else []
     if not (waiting or paused or n_at_work):
         return
@@ -38,21 +39,17 @@ def run_queue(rows: Sequence[RunRow]) -> None:
             "Queue of this machine: no run waits", icon=":material/low_priority:", key="queue_empty"
         ):
             st.caption("The next run starts as soon as a place is free.")
-            _pause_buttons(False, n_at_work)
+            _pause_buttons(False, n_at_work, there)
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width="content"):
             section("Queue")
         st.space("stretch")
-        _pause_buttons(bool(paused), n_at_work)
+        _pause_buttons(bool(paused), n_at_work, there)
     if paused:
         when = words.moment(float(paused.get("at", 0.0)))
-        there = sum(row.state in WAITING - {"queued"} for row in rows)
-        more = (
-            f" {words.plural(there, 'job')} on a cluster may start all the same." if there else ""
-        )
         st.info(
-            f"The queue is paused since {when}: waiting runs do not start.{more}",
+            f"The queue is paused since {when}: waiting runs do not start. {there}",
             icon=":material/pause_circle:",
         )
     elif waiting and is_full(store_dir()):
@@ -69,7 +66,7 @@ def run_queue(rows: Sequence[RunRow]) -> None:
         st.caption(f"… and {more} more behind them; open one to move it.")
 
 
-def _pause_buttons(paused: bool, n_at_work: int) -> None:
+def _pause_buttons(paused: bool, n_at_work: int, there: str) -> None:
     if paused:
         if work_button("Resume the queue", icon=":material/play_arrow:", key="queue_resume"):
             act(jobs.unpause)
@@ -91,6 +88,8 @@ def _pause_buttons(paused: bool, n_at_work: int) -> None:
             help="Running ones save a checkpoint and wait at the head of the queue.",
         ):
             act(lambda: jobs.pause(now=True))
+        if there:
+            st.caption(there)
 
 
 def _line(position: int, run: Run, n: int) -> None:
