@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from genrecore import __version__
 from genrecore.cli.options import JsonOption, switch
 from genrecore.cli.output import out, print_json, print_rows, print_table, writing
 from genrecore.errors import GenrecoreError
@@ -49,7 +50,10 @@ def doctor(
     import torch
 
     chosen = hardware.choose()
-    versions: dict[str, str | None] = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {
+        "genrecore": __version__,
+        "python": platform.python_version(),
+    }
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -193,6 +193,8 @@ def show_run(
             f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of {chosen.n_epochs}, "
             f"time left {seconds(status.get('time_left_s'))}"
         )
+    if chosen.environment:
+        out.print(f"Trained by {chosen.trained_by} on {chosen.environment.get('device_name')}.")
     print_caveats(chosen)
     if chosen.separation:
         out.print(f"Split: {chosen.separation.answer}. {chosen.separation.sentence}")

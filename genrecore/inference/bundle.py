@@ -228,8 +228,8 @@ def card(loaded: LoadedRun, name: str = "model", thresholds: Thresholds | None =
 
 # {model.title}, trained to tell {len(loaded.genres)} genres of music apart
 
-The model `{config.model.name}`{source} on the feature `{config.feature.name}`, trained by genrecore
-{__version__} as run `{run.run_id}`.
+The model `{config.model.name}`{source} on the feature `{config.feature.name}`, trained by
+{run.trained_by} as run `{run.run_id}`. These files were written by genrecore {__version__}.
 
 Genres: {", ".join(loaded.genres)}.
 

@@ -487,6 +487,12 @@ class Run:
         """Versions, device, precision, threads; empty before the run started."""
         return self._record("environment.json")
 
+    @property
+    def trained_by(self) -> str:
+        """`genrecore 0.1.0`: the version that carried it out; the name alone where that is not
+        known."""
+        return f"genrecore {self.environment.get('versions', {}).get('genrecore', '')}".strip()
+
     @cached_property
     def audit(self) -> dict[str, Any]:
         """What the audit of data and split found (`AuditFile`); empty before it."""

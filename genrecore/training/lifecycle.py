@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from genrecore import words
+from genrecore import __version__, words
 from genrecore.data import prepare
 from genrecore.data.corpus import Corpus
 from genrecore.data.prepare import Prepared
@@ -255,9 +255,9 @@ def _deterministic(on: bool) -> Iterator[None]:
 
 def environment(hardware: Hardware) -> dict[str, Any]:
     """What a run ran on: device, precision with its reason, threads, versions."""
-    packages = ("genrecore", "torch", "torchvision", "torchaudio", "numpy", "scikit-learn",
+    packages = ("torch", "torchvision", "torchaudio", "numpy", "scikit-learn",
                 "skops", "av", "soundfile", "soxr")  # fmt: skip
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), "genrecore": __version__}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

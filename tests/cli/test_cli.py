@@ -18,6 +18,7 @@ from commands import command, genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 from sample_files import silent_wav
 
+from genrecore import __version__
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, signature, with_values
 from genrecore.errors import UsageError
@@ -90,6 +91,7 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     assert json.loads(again.stdout)["scores"] == facts["scores"]
     printed = genrecore("runs", "show", facts["run"])
     assert "Tested on" in printed.stdout
+    assert f"Trained by genrecore {__version__} on CPU" in printed.stdout
     listed = json.loads(genrecore("runs", "list", "--json").stdout)
     assert [row["state"] for row in listed] == ["done", "done"]
     compared = genrecore("compare", *[row["run"] for row in listed])

@@ -23,6 +23,7 @@ from test_ensemble import image_run
 from test_service import served
 from untrained_runs import GENRES, untrained_run
 
+from genrecore import __version__
 from genrecore.audio import decode
 from genrecore.config.run import RunConfig
 from genrecore.data.corpus import dequantise, quantise
@@ -35,6 +36,7 @@ from genrecore.inference.loaded import load as load_run
 from genrecore.inference.onnx import TOLERANCE, _compare, to_onnx
 from genrecore.inference.service import ServiceLimits
 from genrecore.models import MODELS
+from genrecore.store.files import write_json
 from genrecore.store.run import Run
 from genrecore.training.parts import fits
 
@@ -225,7 +227,8 @@ def same_weights(a: LoadedRun, b: LoadedRun) -> bool:
 
 def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_path: Path) -> None:
     run = untrained_run(store, temperature=2.0)
-    loaded = load_run(run)
+    write_json(run.folder / "environment.json", {"versions": {"genrecore": "0.0.7"}})
+    loaded = load_run(Run(run.folder))
     folder = bundle.to_bundle(loaded, tmp_path / "mine")
     names = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -243,7 +246,8 @@ def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_pa
     header = yaml.safe_load(card.split("---\n")[1])
     assert header["library_name"] == "genrecore"
     assert header["pipeline_tag"] == "audio-classification"
-    assert run.run_id in card
+    assert f"trained by\ngenrecore 0.0.7 as run `{run.run_id}`" in card
+    assert f"written by genrecore {__version__}." in card
     assert "It was not tested" in card
     assert "less sure of its predictions" in card
 

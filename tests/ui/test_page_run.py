@@ -35,6 +35,12 @@ from genrecore.ui.runs import machine as run_machine
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
 
 
+def test_the_page_of_a_run_says_which_version_trained_it(make) -> None:
+    run = make("stopped")
+    write_json(run.folder / "environment.json", {"versions": {"genrecore": "0.0.7"}})
+    assert "trained by genrecore 0.0.7." in words(open_page("runs", run=run.run_id, view="setup"))
+
+
 # After a failure
 
 

@@ -129,7 +129,8 @@ def run_facts(run: Run) -> None:
         flat = _flat(run.environment) or {"": "The run has not started yet."}
         show_table(pd.DataFrame({"Name": flat.keys(), "Value": flat.values()}), tallest=320)
     command(train_command(run.config))
-    st.caption(f"Run {plain(run.run_id)}, queued {words.moment(run.created)}.")
+    trained = f", trained by {plain(run.trained_by)}" if run.environment else ""
+    st.caption(f"Run {plain(run.run_id)}, queued {words.moment(run.created)}{trained}.")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
