@@ -1,4 +1,5 @@
-"""Runs on a real Slurm while processes, daemons and nodes die: none is lost or done twice."""
+"""Runs on a real Slurm while processes, daemons, nodes and the dashboard die: none is lost or done
+twice."""
 
 from __future__ import annotations
 
@@ -7,21 +8,24 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from browsing import Dashboard, go
 from conftest import wait_for
+from opened import open_page
+from playwright.sync_api import Page, expect
 from slurm_cluster import ON_SLURM, SlurmCluster
-from test_slurm import check_once, quick, runners, state, writes
+from test_slurm import at_rest, check_once, quick, runners, state, writes
 
 from genrecore.jobs import actions
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs
 
 __all__ = ["quick"]
-pytestmark = ON_SLURM
+pytestmark = [*ON_SLURM, pytest.mark.browser]
 
 
 def kill(pid: int) -> None:
@@ -32,17 +36,20 @@ def kill(pid: int) -> None:
 class Chaos:
     """What may go wrong, one thing at a time, and what must hold all the time."""
 
-    def __init__(self, store: Path, slurm: SlurmCluster, seed: int) -> None:
+    def __init__(
+        self, store: Path, slurm: SlurmCluster, served: Dashboard, page: Page, seed: int
+    ) -> None:
         self.store, self.slurm, self.random = store, slurm, random.Random(seed)
-        self.done: dict[str, int] = {}
+        self.served, self.page = served, page
+        self.done = dict.fromkeys(
+            ("trainer", "runner", "node", "daemon", "requeue", "controller", "dashboard"), 0
+        )
 
     def strike(self) -> None:
         """Lets something die, or comes back with it."""
-        ways = (self.trainer, self.trainer, self.runner, self.runner, self.node, self.requeue,
-                self.controller)  # fmt: skip
-        way = self.random.choice(ways)
-        way()
-        self.done[way.__name__] = self.done.get(way.__name__, 0) + 1
+        way = self.random.choice([*self.done, "trainer", "runner"])
+        getattr(self, way)()
+        self.done[way] += 1
 
     def trainer(self) -> None:
         live = [run for run in all_runs(self.store) if Run(run.folder).state == "running"]
@@ -61,6 +68,29 @@ class Chaos:
         time.sleep(self.random.uniform(0, 4))
         self.slurm.start_node(name)
         self.slurm.resume_node(name)
+
+    def daemon(self) -> None:
+        """A node's slurmd dies and comes back; its jobs live on, and nobody notices."""
+        name = self.random.choice(self.slurm.names)
+        self.slurm.kill_node(name)
+        time.sleep(self.random.uniform(1, 6))
+        self.slurm.start_node(name)
+
+    def dashboard(self) -> None:
+        """The server dies, and the runner with it. Pages can be drawn meanwhile, and one that is
+        opened on the next server starts a runner."""
+        self.served.kill()
+        open_page("runs")
+        self.runner()
+        self.served.start()
+        self.look()
+
+    def look(self) -> None:
+        """The page Runs, which starts a runner where it is needed."""
+        go(self.page, self.served, "runs")
+        heading = self.page.get_by_role("heading", name="Runs", exact=True)
+        expect(heading).to_be_visible(timeout=90_000)  # a new server imports everything first
+        wait_for(lambda: runners(self.store) or at_rest(self.store))
 
     def requeue(self) -> None:
         jobs = self.slurm.jobs().values()
@@ -97,11 +127,22 @@ class Chaos:
         actions.ensure_runner(self.store)
 
 
+Torment = Callable[[float, int], Chaos]
+
+
+@pytest.fixture
 def torment(
-    quick: Callable[..., Run], store: Path, slurm: SlurmCluster, most_s: float, seed: int
-) -> Chaos:
-    """Lets things die for that long, then lets all runs come to their end."""
-    chaos, made = Chaos(store, slurm, seed), [quick(400) for _ in range(4)]
+    quick: Callable[..., Run], store: Path, slurm: SlurmCluster, page: Page
+) -> Iterator[Torment]:
+    """`torment(300, seed)` lets things die for that long, then lets all runs come to their end."""
+    served = Dashboard(store.parent)
+    yield lambda most_s, seed: _torment(quick, Chaos(store, slurm, served, page, seed), most_s)
+    served.kill()
+
+
+def _torment(quick: Callable[..., Run], chaos: Chaos, most_s: float) -> Chaos:
+    store, made = chaos.store, [quick(400) for _ in range(4)]
+    chaos.look()
     until = time.monotonic() + most_s
     while time.monotonic() < until:
         actions.ensure_runner(store)
@@ -125,16 +166,12 @@ def torment(
     return chaos
 
 
-def test_nothing_is_lost_or_done_twice_for_half_a_minute(
-    quick: Callable[..., Run], store: Path, slurm: SlurmCluster
-) -> None:
-    torment(quick, store, slurm, 30, seed=1)
+def test_nothing_is_lost_or_done_twice_for_half_a_minute(torment: Torment) -> None:
+    torment(30, 1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [2, 3, 4])
-def test_nothing_is_lost_or_done_twice_for_five_minutes(
-    quick: Callable[..., Run], store: Path, slurm: SlurmCluster, seed: int
-) -> None:
-    chaos = torment(quick, store, slurm, 300, seed)
-    assert set(chaos.done) == {"trainer", "runner", "node", "requeue", "controller"}
+def test_nothing_is_lost_or_done_twice_for_five_minutes(torment: Torment, seed: int) -> None:
+    chaos = torment(300, seed)
+    assert all(chaos.done.values()), chaos.done
