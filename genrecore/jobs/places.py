@@ -34,10 +34,9 @@ def read_places(names: Sequence[str], store: Path | None = None) -> list[str]:
 
 
 def place_titles(store: Path | None = None) -> dict[str, str]:
-    """Each place where runs can be sent, in words, this machine first."""
+    """Each place where runs can be sent, as forms name it, this machine first."""
     known = profiles.profiles(store or store_dir()).values()
-    titles = {one.place: f"{one.name}: {one.in_words()}" for one in known}
-    return {HERE: "This machine", **titles}
+    return {HERE: "This machine", **{profile.place: profile.place for profile in known}}
 
 
 def on_words(places: Sequence[str]) -> list[str]:

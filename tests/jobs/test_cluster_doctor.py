@@ -48,6 +48,13 @@ def test_a_profile_that_asks_for_a_gpu_where_torch_sees_none(
     assert (ok, "is the driver new enough?" in sentence) == (False, True)
 
 
+def test_a_profile_may_name_several_partitions(slurm: SlurmCluster, store: Path) -> None:
+    ok, sentence = findings(store, patience_s=0.1, partition="debug,short")["partition"]
+    assert ok
+    assert "Partition debug: 2 of 2 GPUs idle" in sentence
+    assert "Partition short: 2 of 2 GPUs idle" in sentence
+
+
 def test_a_partition_that_is_not_there(slurm: SlurmCluster, store: Path) -> None:
     found = findings(store, partition="nope")
     assert found["partition"][0] is False

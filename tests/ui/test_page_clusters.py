@@ -148,7 +148,7 @@ def test_a_form_sends_its_run_to_the_chosen_place(nobody_starts: Path) -> None:
     assert box.value == "local"
     box.set_value("slurm:gpu").run()
     text = words(app)
-    assert "slurm:gpu: what is idle is not known. sinfo is not installed" in text
+    assert "slurm:gpu: partition debug, 1 GPU. What is idle is not known. sinfo is not" in text
     assert "on a cluster it depends on its GPUs" in text
     assert "--on slurm:gpu" in app.code[-1].value.replace(" \\\n ", "")
     app.button(key="check_gpu").click().run()

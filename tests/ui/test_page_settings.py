@@ -83,7 +83,7 @@ def test_what_cannot_be_is_said_and_nothing_is_kept(store: Path) -> None:
 def test_without_slurm_idle_checks_and_suggestions_are_sentences(store: Path) -> None:
     keep_profile(store)
     app = open_page("settings")
-    unknown = "slurm:gpu: what is idle is not known. sinfo is not installed on this machine."
+    unknown = "What is idle is not known. sinfo is not installed on this machine."
     assert unknown in words(app)
     app.button(key="profile_check_gpu").click().run()
     assert "The cluster does not answer. sbatch is not installed" in words(app)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genrecore.jobs.slurm import states
 from genrecore.jobs.slurm.commands import NoAnswer, Refused
-from genrecore.jobs.slurm.partitions import minutes, partitions
+from genrecore.jobs.slurm.partitions import minutes, named_partitions, partitions
 from genrecore.jobs.slurm.profiles import Profile
 from genrecore.jobs.slurm.script import script
 from genrecore.store.run import Run
@@ -78,14 +78,14 @@ def _too_long(profile: Profile) -> str:
     if asked is None:
         return ""
     try:
-        known = {one.name: one for one in partitions(profile.login)}
+        named = named_partitions(profile.partition, partitions(profile.login))
     except (NoAnswer, Refused):
         return ""
-    names = profile.partition.split(",") if profile.partition else [*known][:1]
-    limits = [known[name].time for name in names if name in known]
-    if not limits or any((limit := minutes(text)) is None or asked <= limit for text in limits):
+    limits = [minutes(partition.time) for partition in named]
+    if not named or any(limit is None or asked <= limit for limit in limits):
         return ""
+    names = ", ".join(partition.name for partition in named)
     return (
-        f"The partition {', '.join(names)} allows {limits[0]} at most, so a job of {profile.time} "
-        "would wait for ever."
+        f"The partition {names} allows {named[0].time} at most, so a job of {profile.time} would "
+        "wait for ever."
     )

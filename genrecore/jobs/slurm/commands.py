@@ -107,9 +107,8 @@ class Login:
             raise NoAnswer(f"{command[0]} is not installed on this machine.") from None
         if done.returncode:
             text = _plain(done.stderr) or f"{words[0]} ended with exit code {done.returncode}."
-            unreachable = self.host and done.returncode == 255
-            missing = self.host and done.returncode == 127
-            if unreachable or missing or _NO_ANSWER.search(text):
+            through_ssh = self.host and done.returncode in (127, 255)  # no command, no connection
+            if through_ssh or _NO_ANSWER.search(text):
                 raise NoAnswer(text)
             raise Refused(text)
         return f"{done.stdout}\n{done.stderr}".strip()
@@ -136,10 +135,10 @@ class Login:
 
     def submit(self, script: str) -> str:
         """Hands a batch script to the scheduler; returns the job's id. Errors as `call`."""
-        said = self.call("sbatch", "--parsable", content=script)
-        number = re.search(r"^(\d+)(;.*)?$", said, re.MULTILINE)
+        answer = self.call("sbatch", "--parsable", content=script)
+        number = re.search(r"^(\d+)(;.*)?$", answer, re.MULTILINE)
         if number is None:
-            raise NoAnswer(f"sbatch on {self} said: {said}")
+            raise NoAnswer(f"sbatch on {self} said: {answer}")
         return number[1]
 
     def test(self, script: str) -> str:

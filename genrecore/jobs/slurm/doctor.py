@@ -20,7 +20,7 @@ from typing import Any
 from genrecore.jobs.slurm import states
 from genrecore.jobs.slurm.check import check_profile
 from genrecore.jobs.slurm.commands import Login, NoAnswer, Refused
-from genrecore.jobs.slurm.partitions import partitions
+from genrecore.jobs.slurm.partitions import named_partitions, partition_words, partitions
 from genrecore.jobs.slurm.profiles import Profile
 from genrecore.jobs.slurm.script import probe_script
 from genrecore.store.files import read_json, write_json
@@ -31,6 +31,10 @@ from genrecore.words import listed
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo")
 PROBES, ANSWER, LOCK = ".probes", "answer.json", "lock"
 _MOST_SKEW_S = 60.0
+_NOT_SHARED = (
+    "No node wrote into the store: is it on a file system that all nodes share? If it lies "
+    "elsewhere there, set the profile's field store."
+)
 
 
 @dataclass(frozen=True)
@@ -99,17 +103,14 @@ def _commands(login: Login) -> Iterator[ClusterFinding]:
 
 
 def _partition(profile: Profile) -> Iterator[ClusterFinding]:
-    found = {one.name: one for one in partitions(profile.login)}
-    name = profile.partition or next((n for n, one in found.items() if one.is_default), "")
-    if name not in found:
-        sentence = f"There is no partition {name or 'by default'}; there are {listed([*found])}."
-        yield ClusterFinding("partition", False, sentence)
-        return
-    one, wants_gpu = found[name], profile.gpus not in ("", "0")
-    sentence = one.in_words()
-    if wants_gpu and not one.n_gpus:
+    known = partitions(profile.login)
+    named = named_partitions(profile.partition, known)
+    lacks_gpu = bool(named and profile.n_gpus and not any(each.n_gpus for each in named))
+    sentence = partition_words(profile.partition, known)
+    if lacks_gpu:
         sentence += " The profile asks for GPUs (field gpus): choose another partition."
-    yield ClusterFinding("partition", one.n_up > 0 and not (wants_gpu and not one.n_gpus), sentence)
+    is_up = any(partition.n_up for partition in named)
+    yield ClusterFinding("partition", is_up and not lacks_gpu, sentence)
 
 
 def _probe(profile: Profile, store: Path, patience_s: float) -> Iterator[ClusterFinding]:
@@ -124,11 +125,11 @@ def _probe(profile: Profile, store: Path, patience_s: float) -> Iterator[Cluster
 def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[ClusterFinding]:
     login, comment = profile.login, f"genrecore probe {folder.name}"
     script = probe_script(folder, profile, comment)
-    checked = check_profile(profile, folder.parent.parent)
-    if not checked.accepted:
-        yield ClusterFinding("profile", False, checked.sentence)
+    check = check_profile(profile, folder.parent.parent)
+    if not check.accepted:
+        yield ClusterFinding("profile", False, check.sentence)
         return
-    yield ClusterFinding("profile", True, checked.says)
+    yield ClusterFinding("profile", True, check.says)
     try:
         lock = take_lock(folder / LOCK)
     except NoLocks:
@@ -141,20 +142,12 @@ def _probed(profile: Profile, folder: Path, patience_s: float) -> Iterator[Clust
     login.call("scancel", job_id)
     if not facts:
         job = login.jobs().get(comment)
-        said = states.sentence(job.code, job.word, job_id) if job else ""
-        lines = Run(folder).log(300).strip().splitlines()
-        log = lines[-1] if lines else ""
         word = job.word if job else "gone"
-        sentence = f"A job of a second did not answer in {patience_s:.0f} s (it is {word}). {said} "
-        sentence += (
-            f"It said: {log}"
-            if log
-            else (
-                "No node wrote into the store: is it on a file system that all nodes share? "
-                "If it lies elsewhere there, set the profile's field store."
-            )
-        )
-        yield ClusterFinding("probe", False, sentence)
+        why = states.sentence(job.code, job.word, job_id) if job else ""
+        *_, log = ["", *Run(folder).log(300).strip().splitlines()]
+        hint = f"It said: {log}" if log else _NOT_SHARED
+        sentence = f"A job of a second did not answer in {patience_s:.0f} s (it is {word}). "
+        yield ClusterFinding("probe", False, f"{sentence}{why} {hint}")
         return
     yield ClusterFinding(
         "probe", True, f"Answered from {facts['host']} after {time.time() - began:.0f} s."
@@ -186,9 +179,9 @@ def _software(facts: dict[str, Any], profile: Profile) -> ClusterFinding:
     gpus = [str(name) for name in facts["gpus"]]
     sentence = f"Python {facts['python']}, torch {facts['torch']}, "
     sentence += f"GPUs: {listed(gpus)}." if gpus else "no GPU that torch can use."
-    lacks = profile.gpus not in ("", "0") and not gpus
-    if lacks:
+    lacks_gpu = profile.n_gpus > 0 and not gpus
+    if lacks_gpu:
         sentence += (
             " The profile asks for one: is torch there built for CUDA, is the driver new enough?"
         )
-    return ClusterFinding("software", not lacks, sentence)
+    return ClusterFinding("software", not lacks_gpu, sentence)

@@ -14,7 +14,7 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs.executors import Force
-from genrecore.jobs.slurm import states as words
+from genrecore.jobs.slurm import states
 from genrecore.jobs.slurm.commands import Job, Login, NoAnswer, Refused
 from genrecore.jobs.slurm.profiles import Profile, find, poll_s
 from genrecore.jobs.slurm.script import script, tag
@@ -83,11 +83,11 @@ class Slurm:
         if known is None or self._settled.get(run.run_id) == told_at:
             return
         self._settled[run.run_id] = told_at
-        said = known.get(tag(run.run_id, job["generation"]))
-        if said is None and self._told_at[job["host"]] > job["submitted_at"]:
+        answer = known.get(tag(run.run_id, job["generation"]))
+        if answer is not None:
+            self._note(run, job, answer)
+        elif self._told_at[job["host"]] > job["submitted_at"]:
             self._note_absence(run, job)
-        elif said is not None:
-            self._note(run, job, said)
         if (now := self._job(run)).get("state") == "ended":
             self._follow(run, now)
 
@@ -151,38 +151,38 @@ class Slurm:
             return True  # it may have been taken
         except Refused as error:
             (run.folder / JOB).unlink()
-            if words.is_full(str(error)):
+            if states.is_full(str(error)):
                 self._full.add(profile.place)
                 return False
-            where = words.field_words(words.field(str(error)))
+            where = states.field_words(states.field(str(error)))
             raise GenrecoreError(f"The cluster refused the job{where}: {error}") from None
         self._n_ahead[profile.place] = self._n_ahead.get(profile.place, 0) + 1
         write_json(run.folder / JOB, job)
         return True
 
-    def _note(self, run: Run, job: dict[str, Any], said: Job) -> None:
+    def _note(self, run: Run, job: dict[str, Any], answer: Job) -> None:
         """Writes what the scheduler says of a job, where that is something new."""
         values: dict[str, Any] = {
-            "id": said.id,
-            "state": words.kind(said.word),
-            "word": said.word,
-            "code": said.code,
-            "reason": words.sentence(said.code, said.word, said.id),
-            "never": words.kind(said.word) == "waiting" and words.never_starts(said.code),
-            "starts_at": said.starts_at,
-            "node": said.nodes,
-            "restarts": said.restarts,
+            "id": answer.id,
+            "state": states.kind(answer.word),
+            "word": answer.word,
+            "code": answer.code,
+            "reason": states.sentence(answer.code, answer.word, answer.id),
+            "never": states.kind(answer.word) == "waiting" and states.never_starts(answer.code),
+            "starts_at": answer.starts_at,
+            "node": answer.nodes,
+            "restarts": answer.restarts,
             "gone_since": None,
         }
-        if values["state"] == "ended" and said.signal:
-            values["reason"] += f" It was ended by signal {said.signal}."
-        is_released = said.code == words.LAUNCH_FAILED and job["releases"] < _MOST_STARTS
+        if values["state"] == "ended" and answer.signal:
+            values["reason"] += f" It was ended by signal {answer.signal}."
+        is_released = answer.code == states.LAUNCH_FAILED and job["releases"] < _MOST_STARTS
         values["releases"] = job["releases"] + is_released
         if any(job[key] != value for key, value in values.items()):
             write_json(run.folder / JOB, job | values)
         if is_released:
             with contextlib.suppress(NoAnswer, Refused):
-                Login(job["host"]).call("scontrol", "release", said.id)
+                Login(job["host"]).call("scontrol", "release", answer.id)
 
     def _note_absence(self, run: Run, job: dict[str, Any]) -> None:
         """A job counts as gone after minutes in which the scheduler knew nothing of it."""
@@ -203,7 +203,7 @@ class Slurm:
             state, began = status.values.get("state"), generations.read(run.folder)["starts"] > 0
             if not acquired or state in FINAL:
                 return
-            by_cluster = job["word"] in words.BY_THE_CLUSTER
+            by_cluster = job["word"] in states.BY_THE_CLUSTER
             asked = stop_asked(run.folder)
             if job["word"] == "CANCELLED" or asked:
                 reason = "Stopped on request." if asked else "Its job was cancelled on the cluster."
@@ -221,18 +221,18 @@ class Slurm:
             (run.folder / JOB).unlink(missing_ok=True)
             status.move("queued", "Its job ended before it began.", starts=starts)
             return
-        said = (run.log(2_000).strip().splitlines() or [job["reason"]])[-1]
-        reason = f"Its job ended {_MOST_STARTS} times before it began; it said: {said}"
+        *_, log = [job["reason"], *run.log(2_000).strip().splitlines()]
+        reason = f"Its job ended {_MOST_STARTS} times before it began; it said: {log}"
         status.move("failed", reason, finished_at=time.time())
 
     def _go_on(self, run: Run, job: dict[str, Any], status: Status) -> None:
-        reason = f"Its job ended ({job['word'] or 'unknown'}); it goes on from its last checkpoint."
+        ended = f"Its job ended ({job['word'] or 'unknown'})"
         with contextlib.suppress(GenrecoreError):
             if find(job["on"], self.store).requeue:
                 (run.folder / JOB).unlink(missing_ok=True)
-                status.move("queued", reason, starts=0)
+                status.move("queued", f"{ended}; it goes on from its last checkpoint.", starts=0)
                 return
-        reason = f"Its job ended ({job['word'] or 'unknown'}); resume goes on from its checkpoint."
+        reason = f"{ended}; resume goes on from its last checkpoint."
         status.move("stopped", reason, finished_at=time.time(), time_left_s=None)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genrecore.jobs.slurm.commands import Login
-from genrecore.words import plural, seconds, size
+from genrecore.words import listed, plural, seconds, size
 
 _COLUMNS = ("Partition", "Available", "Time", "NodeList", "StateCompact", "CPUsState",
             "Memory", "Gres", "GresUsed")  # fmt: skip
@@ -74,7 +75,26 @@ def partitions(login: Login) -> list[Partition]:
             if node["Available"] == "up":
                 nodes.setdefault(node["Partition"].rstrip("*"), []).append(node)
     found = [_partition(name, rows) for name, rows in nodes.items()]
-    return sorted(found, key=lambda one: (not one.is_default, one.name))
+    return sorted(found, key=lambda partition: (not partition.is_default, partition.name))
+
+
+def named_partitions(names: str, known: Sequence[Partition]) -> list[Partition]:
+    """Those that a profile names, with commas between, or the default one where it names none."""
+    return [
+        partition
+        for partition in known
+        if (partition.name in names.split(",") if names else partition.is_default)
+    ]
+
+
+def partition_words(names: str, known: Sequence[Partition]) -> str:
+    """Limits of these partitions and what is idle there, in sentences; or that there are none."""
+    named = named_partitions(names, known)
+    there = listed([partition.name for partition in known]) or "none"
+    return (
+        " ".join(partition.in_words() for partition in named)
+        or f"No partition {names or 'by default'} is up; there are: {there}."
+    )
 
 
 def _partition(name: str, rows: list[dict[str, str]]) -> Partition:

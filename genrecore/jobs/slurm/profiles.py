@@ -151,6 +151,11 @@ class Profile(BaseModel):
         """Where its commands are called."""
         return Login(self.host)
 
+    @property
+    def n_gpus(self) -> int:
+        """How many GPUs it asks for on each node."""
+        return int(self.gpus.rpartition(":")[2] or 0)
+
     def options(self) -> list[str]:
         """The options of `sbatch` that say what a run asks for."""
         values = {
@@ -158,7 +163,7 @@ class Profile(BaseModel):
             "account": self.account,
             "qos": self.qos,
             "time": self.time,
-            "gpus-per-node": self.gpus if self.gpus != "0" else "",
+            "gpus-per-node": self.gpus if self.n_gpus else "",
             "cpus-per-task": self.cpus,
             "mem": self.memory,
             "constraint": self.constraint,
@@ -168,12 +173,12 @@ class Profile(BaseModel):
 
     def in_words(self) -> str:
         """What it asks for, as one reads it."""
-        kind, _, number = self.gpus.rpartition(":")
+        kind = self.gpus.rpartition(":")[0]
         limit, each = minutes(self.time), " each" if self.nodes > 1 else ""
         parts = [
             f"partition {self.partition}" if self.partition else "",
             f"{self.nodes} nodes" if self.nodes > 1 else "",
-            plural(int(number), f"{kind} GPU".strip()) + each if int(number or 0) else "",
+            plural(self.n_gpus, f"{kind} GPU".strip()) + each if self.n_gpus else "",
             plural(self.cpus, "CPU") + each if self.cpus else "",
             self.memory + each if self.memory else "",
             f"at most {seconds(60 * limit)}" if limit is not None else "",
@@ -228,19 +233,18 @@ def find(place: str, store: Path) -> Profile:
     Raises:
         UsageError: There is none, or it was edited by hand and does not fit.
     """
-    known = profiles(store)
-    name = name_of(place)
+    known, name = profiles(store), name_of(place)
+    if name in known:
+        return known[name]
     for values in _entries(store):
-        if name not in known and values.get("name") == name:
+        if values.get("name") == name:
             return checked(values)
-    if name not in known:
-        there = (
-            f"there are: {listed([one.place for one in known.values()])}"
-            if known
-            else ("there is none yet; make one with: genrecore cluster profiles add NAME")
-        )
-        raise UsageError(f"Runs cannot be sent to {place!r}: no such profile; {there}.")
-    return known[name]
+    there = (
+        f"there are: {listed([profile.place for profile in known.values()])}"
+        if known
+        else "there is none yet; make one with: genrecore cluster profiles add NAME"
+    )
+    raise UsageError(f"Runs cannot be sent to {place!r}: no such profile; {there}.")
 
 
 def poll_s(store: Path) -> float:
@@ -300,7 +304,7 @@ def suggested(login: Login) -> Profile:
     found = partitions(login)
     if not found:
         raise GenrecoreError(f"The cluster of {login} has no partition that is up.")
-    best = max(found, key=lambda one: (one.is_default, one.n_gpus > 0))
+    best = max(found, key=lambda partition: (partition.is_default, partition.n_gpus > 0))
     gpus = "1" if best.n_gpus else ""
     return Profile(name="default", host=login.host, partition=best.name, gpus=gpus)
 
@@ -321,11 +325,12 @@ def _section(store: Path) -> dict[str, Any]:
 def _entries(store: Path) -> list[dict[str, Any]]:
     """The profiles as the file holds them, whether they fit or not."""
     entries = _section(store).get("profiles")
-    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    entries = entries if isinstance(entries, list) else []
+    return [values for values in entries if isinstance(values, dict)]
 
 
 def _others(store: Path, name: str) -> list[dict[str, Any]]:
-    return [one for one in _entries(store) if one.get("name") != name]
+    return [values for values in _entries(store) if values.get("name") != name]
 
 
 def _write(store: Path, entries: list[dict[str, Any]]) -> None:

@@ -13,12 +13,11 @@ from genrecore.jobs.places import HERE, place_titles, read_place, read_places
 from genrecore.jobs.slurm import profiles
 from genrecore.jobs.slurm.check import check_profile
 from genrecore.jobs.slurm.commands import Login
-from genrecore.jobs.slurm.partitions import Partition, partitions
+from genrecore.jobs.slurm.partitions import Partition, partition_words, partitions
 from genrecore.jobs.slurm.profiles import Profile
 from genrecore.store.run import Run, store_dir
 from genrecore.ui.parts.choices import choose_many, choose_one
 from genrecore.ui.parts.frame import capital, link_to, plain, work_button
-from genrecore.words import listed
 
 _FRESH_S = 30
 _PATIENCE_S = 2.0
@@ -39,7 +38,7 @@ def choose_place(usual: str = "") -> str:
 def choose_place_of(run: Run) -> str | None:
     """Where a run that has ended goes on, at first where it was; None, and nothing drawn, where
     there is only this machine."""
-    titles = {name: title if name == HERE else name for name, title in place_titles().items()}
+    titles = place_titles()
     if len(titles) == 1:
         return None
     before = str(run.queue.get("on", ""))
@@ -74,9 +73,9 @@ def _show_clusters(places: Sequence[str]) -> None:
 
 
 def _show_cluster(profile: Profile) -> None:
-    """Limits of its partition, what is idle there, and the button that asks whether the profile
-    would be taken."""
-    st.caption(plain(idle_words(profile)))
+    """What it asks for, what is idle there, and the button that asks whether the profile would be
+    taken."""
+    st.caption(plain(f"{profile.place}: {profile.in_words()}. {idle_words(profile)}"))
     if work_button(
         f"Check {profile.name} with the cluster",
         key=f"check_{profile.name}",
@@ -104,14 +103,8 @@ def idle_words(profile: Profile) -> str:
     try:
         known = look(profile.login)
     except GenrecoreError as error:
-        return f"{profile.place}: what is idle is not known. {error}"
-    names = profile.partition.split(",") if profile.partition else []
-    named = [one for one in known if one.name in names or (not names and one.is_default)]
-    if not named:
-        there = listed([one.name for one in known]) or "none"
-        asked = profile.partition or "by default"
-        return f"{profile.place}: no partition {asked} is up; there are: {there}."
-    return " ".join(one.in_words() for one in named)
+        return f"What is idle is not known. {error}"
+    return partition_words(profile.partition, known)
 
 
 def look(login: Login) -> Sequence[Partition]:
