@@ -179,7 +179,8 @@ WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "pre
         "metrics")  # fmt: skip
 
 
-def _registries() -> dict[str, Registry[Any]]:
+def registries() -> dict[str, Registry[Any]]:
+    """The registries of all parts, by what is in them, in the order of `WHAT`."""
     from genrecore.augment import AUGMENTATIONS  # torch
     from genrecore.evaluation.metrics import METRICS
     from genrecore.features import PRESETS
@@ -199,8 +200,8 @@ def list_registered(
     if what and what not in WHAT:
         raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
     chosen = {
-        kind: {name: _facts_of_entry(entry) for name, entry in registry.items()}
-        for kind, registry in _registries().items()
+        kind: {name: facts_of_entry(entry) for name, entry in registry.items()}
+        for kind, registry in registries().items()
         if what in ("", kind)
     }
     if as_json:
@@ -223,7 +224,8 @@ def list_registered(
         out.print()
 
 
-def _facts_of_entry(entry: Entry[Any]) -> dict[str, Any]:
+def facts_of_entry(entry: Entry[Any]) -> dict[str, Any]:
+    """Title, source, options (as a JSON schema) and the facts of its registry, as JSON has them."""
     facts = dataclasses.asdict(entry.facts)
     facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in facts.items()}
     schema = entry.options.model_json_schema(mode="serialization")

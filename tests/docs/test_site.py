@@ -3,22 +3,25 @@ it opens from a folder of files."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from conftest import ROOT
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 from playwright.sync_api import Browser, expect
+from test_browser_accessibility import AXE
 
 pytestmark = pytest.mark.xdist_group("docs")  # one worker builds it
 LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href"}
 """What a browser fetches by itself, and the attribute that names it."""
+THEMES_OWN = {"aria-dialog-name": ".md-search"}
 COLOURS = (
     "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
 )
@@ -48,11 +51,9 @@ class _Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site, built as CI would: a warning fails."""
     folder = tmp_path_factory.mktemp("site")
-    built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
-        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (built.returncode, built.stderr) == (0, ""), built.stdout
+    config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
+    config.plugins.on_startup(command="build", dirty=False)
+    build(config)
     return folder
 
 
@@ -93,6 +94,20 @@ def test_nothing_is_fetched_from_another_host(pages: dict[Path, _Page], site: Pa
         addresses = re.findall(r"url\(['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", path.read_text())
         away = [address for pair in addresses for address in pair if urlsplit(address).netloc]
         assert not away, path
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_can_be_read_by_everybody(
+    browser: Browser, site: Path, theme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(color_scheme=theme, reduced_motion="reduce")
+    context.add_init_script(AXE_SCRIPT)
+    page = context.new_page()
+    for name in ("index", "keyboard", "guides/cluster", "reference/models/cnn"):
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate(AXE, [THEMES_OWN, []]) == [], name
+    context.close()
 
 
 @pytest.mark.browser
