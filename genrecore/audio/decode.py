@@ -26,7 +26,7 @@ from genrecore import words
 from genrecore.audio.ffmpeg import FFmpegFile
 from genrecore.audio.formats import FORMATS as FORMATS
 from genrecore.audio.formats import RATES_HZ as RATES_HZ
-from genrecore.audio.formats import SEEKING, TOLERANCE_S, UNCOMPRESSED, Damaged
+from genrecore.audio.formats import SEEKING, STREAMED, TOLERANCE_S, Damaged
 from genrecore.audio.readers import SoundFile, Source, opened
 from genrecore.errors import AudioError, DamagedAudioError
 
@@ -99,7 +99,7 @@ def decode(
 
     excerpt = _Excerpt(sample_rate_hz, middle_s, start_s, least_s, most_s, accept_damaged)
     try:
-        with opened(source, name, SEEKING) as (file, label):
+        with opened(source, name, (*SEEKING, *STREAMED)) as (file, label):
             return excerpt.read(file, label)
     except Damaged:  # FFmpeg goes on behind what libsndfile cannot decode
         with opened(source, name, ()) as (file, label), _ending(label):
@@ -130,7 +130,7 @@ def outline(
     Raises:
         AudioError: The file cannot be used; damaged as well, unless that is accepted.
     """
-    with opened(source, name, UNCOMPRESSED) as (file, label), _ending(label):
+    with opened(source, name, STREAMED) as (file, label), _ending(label):
         ends = _outline(file, file.n_frames, n_most)
         n = file.n_decoded
         if n != file.n_frames:  # the header was wrong, or tells nothing
@@ -160,7 +160,7 @@ def stream(
     Raises:
         AudioError: The file cannot be used; as well while its blocks are read.
     """
-    with opened(source, name, UNCOMPRESSED) as (file, label):
+    with opened(source, name, STREAMED) as (file, label):
         yield Stream(file, label, sample_rate_hz, accept_damaged)
 
 

@@ -217,7 +217,8 @@ class FFmpegFile:
         if self._kind.name == "MP3":
             counted_s = _counted_s(read_at(self._raw, self._start, 4096), self.samplerate)
             seconds = float((sound.duration or 0) * sound.time_base)  # less the coder's delay
-            return seconds if abs(seconds - counted_s) < 0.1 else counted_s
+            most_s = _MOST_PADDING / self.samplerate
+            return seconds if -0.1 < counted_s - seconds <= most_s else counted_s
         if not self._kind.counts or len(self._links) > 1:
             return 0.0
         if sound.duration:
@@ -341,6 +342,7 @@ _SAMPLES = {
 """FFmpeg's names of sample formats: as numpy has them, and full scale."""
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_MOST_PADDING = 2 * 4095  # samples before and behind, of which LAME's tag tells 12 bits each
 _TAGS = (b"ID3", b"TAG", b"APETAGEX")  # of titles and pictures, between files that were joined
 _MOST_FAILURES = 1000  # one after another while nothing is read: of a buffer of 32 KiB
 _WRONG = ("gsm", "gsm_ms", "amrnb", "adpcm_g726", "adpcm_g726le")

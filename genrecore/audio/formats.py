@@ -118,7 +118,8 @@ READABLE = (
 
 UNCOMPRESSED = ("WAV", "AIFF", "AU")
 SEEKING = (*UNCOMPRESSED, "FLAC")
-"""What libsndfile reads faster: as a whole, and in excerpts."""
+STREAMED = (*UNCOMPRESSED, "MP3")
+"""What libsndfile reads faster: in excerpts, and as a whole."""
 
 _FOREIGN = (
     (lambda h: h[:4] == b"RIFF" and h[8:11] == b"AVI", "an AVI video"),
@@ -220,7 +221,7 @@ def _first_frame(raw: IO[bytes], start: int) -> tuple[Format, int] | None:
     window = read_at(raw, start, 2**20)
     at = window.find(b"\xff")
     while at >= 0:
-        for kind, n_bytes in ((_MP3, _mp3_frame_bytes), (_RAW_AAC, _adts_frame_bytes)):
+        for kind, n_bytes in ((_MP3, mp3_frame_bytes), (_RAW_AAC, _adts_frame_bytes)):
             position = at
             for _ in range(3):
                 length = n_bytes(window[position : position + 7])
@@ -244,7 +245,7 @@ _MPEG_RATES_HZ = {
 }
 
 
-def _mp3_frame_bytes(head: bytes) -> int:
+def mp3_frame_bytes(head: bytes) -> int:
     """Length of the layer III frame that begins here; 0 when none does or it does not tell."""
     if not _is_mpeg(head) or head[1] >> 1 & 3 != 1:
         return 0

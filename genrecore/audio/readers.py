@@ -1,8 +1,8 @@
 """Readers of sound files: which library reads which content, and what a file's header announces.
 
 FFmpeg reads everything (`audio.ffmpeg`). libsndfile reads samples that are not compressed and
-excerpts of FLAC, because it is several times as fast there, and alone reads GSM 6.10, G.721 and
-NMS ADPCM at every rate.
+excerpts of FLAC, because it is several times as fast there, and clean MP3 (`audio.mp3`), because
+its threads do not wait for one another; it alone reads GSM 6.10, G.721 and NMS ADPCM at every rate.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 import soundfile
 
+from genrecore.audio import mp3
 from genrecore.audio.ffmpeg import BLOCK_VALUES, FFmpegFile, View, between, protected
 from genrecore.audio.formats import (
     RATES_HZ,
     READABLE,
-    UNCOMPRESSED,
+    STREAMED,
     Damaged,
     Format,
     links,
@@ -42,7 +43,7 @@ class SoundFile:
         format: Its kind and codec.
         samplerate: In Hz.
         channels: How many.
-        n_frames: Samples a channel that it holds.
+        n_frames: Samples a channel that it holds; of MP3, as announced.
         announced: Samples a channel that its header announces; 0 where it announces none.
         seeks: Whether `blocks` may begin anywhere, to the sample.
         is_cut: Always false: what is cut off is missing from `n_frames`.
@@ -54,25 +55,37 @@ class SoundFile:
 
     is_cut, lost_s, has_video, n_decoded = False, 0.0, False, 0
 
-    def __init__(self, kind: Format, raw: IO[bytes], handle: Any, size: int) -> None:
+    def __init__(self, kind: Format, raw: IO[bytes], handle: Any, start: int, size: int) -> None:
         """
         Raises:
             Damaged: libsndfile cannot read it.
         """
         self._handle, self._kind, self._raw, self._size = handle, kind, raw, size
+        self._start = start
         # Before libsndfile opens the file: both move the same position in it.
         if kind.name == "WAV" and _goes_on(kind, raw, size):
             raise Damaged
+        try:
+            lengths = mp3.lengths(raw, start, size) if kind.name == "MP3" else None
+        except OSError as error:  # FFmpeg's reader takes what comes before
+            raise Damaged from error
         times_bytes, least_frames = _claim(kind.name, raw, size)
         self._file: _Stream | None = self._open()
         file = self._file
         self.seeks = file.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
-        if file.frames <= 0 or not (self.seeks or file.subtype.startswith(_TELEPHONE)):
+        self._is_exact = self.seeks or lengths is not None
+        if file.frames <= 0 or not (self._is_exact or file.subtype.startswith(_TELEPHONE)):
             raise Damaged
         self.format = f"{kind.name} {file.subtype}"
         self.samplerate, self.channels = file.samplerate, file.channels
-        self.n_frames = file.frames
+        self.n_frames = self._n_frames = file.frames
         self.announced = round(max(file.frames * times_bytes, least_frames))
+        if lengths:
+            self.n_frames, self._n_frames, is_counted = lengths
+            self.announced = self._n_frames
+            # Where nothing is counted, libsndfile estimates the length.
+            if file.frames < self._n_frames or (is_counted and file.frames > self._n_frames):
+                raise Damaged
         if kind.name == "FLAC" and not self._has_end():  # the others were measured by their size
             raise Damaged
 
@@ -88,9 +101,9 @@ class SoundFile:
         with file:
             self._refuse_joined()
             buffer = np.empty((max(1, BLOCK_VALUES // self.channels), self.channels), np.float32)
-            last = self.n_frames if end is None or not self.seeks else min(end, self.n_frames)
+            last = self._n_frames if end is None or not self.seeks else min(end, self._n_frames)
             try:
-                position = file.seek(min(first, self.n_frames)) if self.seeks else 0
+                position = file.seek(min(first, self._n_frames)) if self.seeks else 0
                 while position < last:
                     block = file.read(out=buffer[: last - position], always_2d=True)
                     if not len(block):
@@ -101,7 +114,7 @@ class SoundFile:
                         yield selected
             except soundfile.SoundFileError as error:
                 raise Damaged from error
-        if position < last and self.seeks:
+        if position < last and self._is_exact:
             raise Damaged
 
     def close(self) -> None:
@@ -120,7 +133,7 @@ class SoundFile:
     def _open(self) -> _Stream:
         try:
             if isinstance(self._handle, int):
-                os.lseek(self._handle, 0, os.SEEK_SET)
+                os.lseek(self._handle, self._start, os.SEEK_SET)  # where a file begins for it
             else:
                 self._handle.seek(0)
             return _Stream(self._handle, closefd=False)
@@ -217,7 +230,7 @@ _ENCRYPTED = tuple(
 
 @contextlib.contextmanager
 def opened(
-    source: Source, name: str | None = None, by_sndfile: tuple[str, ...] = UNCOMPRESSED
+    source: Source, name: str | None = None, by_sndfile: tuple[str, ...] = STREAMED
 ) -> Iterator[tuple[SoundFile | FFmpegFile, str]]:
     """A file's reader, and what messages call the file.
 
@@ -241,7 +254,7 @@ def opened(
             begins = read_at(raw, start, 2**16)
             if any(mark in begins for mark in _ENCRYPTED):
                 raise AudioError(protected(label))
-            handle = raw.fileno() if isinstance(source, (str, Path)) else View(raw, 0, size)
+            handle = raw.fileno() if isinstance(source, (str, Path)) else View(raw, start, size)
             file = _reader(kind, raw, handle, size, start, label, by_sndfile)
         except Damaged as error:
             raise AudioError(
@@ -269,9 +282,9 @@ def _reader(
     label: str,
     by_sndfile: tuple[str, ...],
 ) -> SoundFile | FFmpegFile:
-    if start == 0 and kind.name in by_sndfile:
+    if kind.name in by_sndfile and (start == 0 or kind.name == "MP3"):
         with contextlib.suppress(Damaged):
-            return SoundFile(kind, raw, handle, size)
+            return SoundFile(kind, raw, handle, start, size)
     return FFmpegFile(kind, raw, start, size, label)
 
 

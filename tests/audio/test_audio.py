@@ -264,7 +264,10 @@ def test_of_half_a_file_what_is_there_can_be_taken_with_a_warning(
     assert 2.5 < half.duration_s < 3.2
     assert len(half.wave) == round((middle_s or half.duration_s) * 44_100)
     start = round(half.start_s * 44_100)
-    np.testing.assert_array_equal(half.wave, whole.wave[start : start + len(half.wave)])
+    # Half an MP3 is decoded by another library; 1e-5 is a third of a step of 16 bits.
+    rounding = 1e-5 if extension == "mp3" else 0
+    expected = whole.wave[start : start + len(half.wave)]
+    np.testing.assert_allclose(half.wave, expected, rtol=0, atol=rounding)
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])
