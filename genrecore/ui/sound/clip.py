@@ -152,14 +152,11 @@ def _choose_beats(excerpt: SoundExcerpt) -> list[float]:
     info = FieldInfo(
         annotation=bool,
         title="Mark the beats",
-        description="The beats that librosa finds. Its first call compiles, for up to a minute.",
+        description="The beats by dynamic programming (Ellis 2007), as librosa finds them.",
     )
     times_s: list[float] = []
     if fields.field("beats", info, False):
-        with (
-            sentences(),
-            st.spinner("Searching for the beat. The first time takes up to a minute …"),
-        ):
+        with sentences():
             bpm, times_s = _beats(excerpt)
             st.caption(
                 f"{words.decimals(bpm, 0)} beats a minute, {len(times_s)} of them in this excerpt. "
