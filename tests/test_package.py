@@ -101,7 +101,7 @@ def test_installed_it_serves_the_dashboard_and_leaves_the_folder_as_it_is(
         assert f"Runs are kept in {tmp_path / 'home'}" in dashboard.stdout.readline()
         dashboard.stdout.readline()
         url = dashboard.stdout.readline().split()[1]
-        wait_for(lambda: answers(int(url.rpartition(":")[2])))
+        wait_for(lambda: answers(int(url.rpartition(":")[2])), most_s=90)  # compiles at first
         page.goto(f"{url}/models")
         page.get_by_role("heading", name="Models", exact=True).wait_for()
         colour = page.locator("h1").evaluate("heading => getComputedStyle(heading).color")
