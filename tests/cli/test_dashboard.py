@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -88,20 +86,3 @@ def test_killed_it_leaves_no_server_and_the_runs_go_on(
         if dashboard.poll() is None:
             dashboard.kill()
             dashboard.wait()
-
-
-def test_systemd_understands_the_unit_of_the_docs(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "guides" / "class-server.md").read_text(encoding="utf-8")
-    (unit,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
-    # A comment after a value would be part of it.
-    assert not [line for line in unit.splitlines() if "#" in line.lstrip("#")]
-    options = re.search(r"^ExecStart=\S+/genrecore (.*)$", unit, re.MULTILINE)
-    assert options is not None
-    assert genrecore(*options[1].split(), "--help").returncode == 0
-    if shutil.which("systemd-analyze"):
-        file = tmp_path / "genrecore.service"
-        file.write_text(unit.replace("/srv/genrecore/venv/bin/genrecore", sys.executable))
-        verified = subprocess.run(
-            ["systemd-analyze", "--man=no", "verify", file], capture_output=True, text=True
-        )
-        assert (verified.returncode, verified.stderr) == (0, "")
