@@ -12,6 +12,8 @@ from browsing import Dashboard, folders, go
 from conftest import TINY, wait_for
 from playwright.sync_api import Page, expect
 from slurm_cluster import ON_SLURM, SlurmCluster
+from test_slurm import HERE
+from test_slurm_plans import N_RUNS, check_plan
 
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.slurm import profiles
@@ -42,15 +44,14 @@ def near_cluster(
     os.close(runner)
 
 
-def form(seed: int) -> str:
-    """The address of the form of a small run on the suggested profile."""
-    fields = TINY | {"training.epochs": N_EPOCHS, "training.patience": 0, "seed": seed}
-    query = {"place": "slurm:default"}
+def form(page: str, query: dict[str, str], fields: dict[str, object]) -> str:
+    """The address of a form that is filled with these values."""
+    query = dict(query)
     for name, value in fields.items():
         part = {"dataset": "demo", "feature": "log_mel", "model": "cnn"}
         first, _, rest = name.partition(".")
         query[f"{part[first]}.{rest}" if first in part and rest else name] = str(value)
-    return f"train?{urlencode(query)}"
+    return f"{page}?{urlencode(query)}"
 
 
 def test_runs_are_sent_from_the_form_to_nodes_and_seen_at_work(
@@ -72,7 +73,8 @@ def test_runs_are_sent_from_the_form_to_nodes_and_seen_at_work(
     expect(page.get_by_text("Schedulers are asked every 1 s").first).to_be_visible()
 
     for seed in range(2):
-        go(page, near_cluster, form(seed))
+        fields = {"training.epochs": N_EPOCHS, "training.patience": 0, "seed": seed}
+        go(page, near_cluster, form("train", {"place": "slurm:default"}, TINY | fields))
         if seed == 0:
             page.get_by_role("button", name="Check default with the cluster").click()
             expect(page.get_by_text("The cluster would take it. Job")).to_be_visible()
@@ -98,3 +100,17 @@ def test_runs_are_sent_from_the_form_to_nodes_and_seen_at_work(
     assert Run(runs[1].folder).state == "stopped"
     wait_for(lambda: Run(runs[0].folder).state == "done", most_s=180)
     assert Run(runs[0].folder).is_tested
+
+
+def test_twenty_runs_of_a_plan_are_sent_from_its_form(
+    near_cluster: Dashboard, slurm: SlurmCluster, page: Page, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs"
+    profiles.set_poll_s(1, store)
+    profiles.keep(profiles.checked({"name": "here", **HERE}), store)
+    query = {"view": "new", "values.seed": f"0..{N_RUNS - 1}", "place": "slurm:here"}
+    go(page, near_cluster, form("plans", query, TINY))
+    button = page.get_by_role("button", name=f"Queue {N_RUNS} runs")
+    button.click(timeout=90_000)  # a new server imports everything first
+    expect(page.get_by_text(f"of {N_RUNS} runs have ended")).to_be_visible()
+    check_plan(store, slurm)

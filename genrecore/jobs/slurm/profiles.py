@@ -180,7 +180,7 @@ class Profile(BaseModel):
             f"{self.nodes} nodes" if self.nodes > 1 else "",
             plural(self.n_gpus, f"{kind} GPU".strip()) + each if self.n_gpus else "",
             plural(self.cpus, "CPU") + each if self.cpus else "",
-            self.memory + each if self.memory else "",
+            f"{self.memory} of memory{each}" if self.memory else "",
             f"at most {seconds(60 * limit)}" if limit is not None else "",
             f"through {self.host}" if self.host else "",
         ]
