@@ -253,43 +253,13 @@ def _tempo_bpm(onsets: np.ndarray, sample_rate_hz: int) -> float:
 def beat_times(wave: np.ndarray, sample_rate_hz: int) -> tuple[float, np.ndarray]:
     """Tempo in beats per minute and the times of the beats (n,) in s, of a wave (n_samples,).
 
-    (0.0, nothing) where no beat is heard.
+    (0.0, nothing) where no beat is heard. The first call in a new environment compiles for up to a
+    minute, because librosa does; it is imported here and not before.
 
     Source: Ellis (2007), Beat tracking by dynamic programming, as librosa.beat.beat_track.
     """
-    spectrum = stft(np.pad(wave, N_FFT // 2))
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    onsets = _onset_strength(_decibels(power @ _mel(sample_rate_hz)))
-    bpm = _tempo_bpm(onsets, sample_rate_hz)
-    if not bpm:
-        return 0.0, np.zeros(0)
-    beats = _beats(onsets, round(60.0 * sample_rate_hz / (HOP_LENGTH * bpm)))
-    return (bpm if len(beats) else 0.0), beats * HOP_LENGTH / sample_rate_hz
+    import librosa
 
-
-def _beats(onsets: np.ndarray, period: int) -> np.ndarray:
-    """The frames of the beats, about `period` frames apart: those whose onsets, less what their
-    distances differ from the period, give the largest sum. Weak ones at both ends are left out.
-    """
-    lags = np.arange(-period, period + 1)
-    near = np.exp(-0.5 * (32.0 * lags / period) ** 2)
-    score = np.convolve(onsets / onsets.std(ddof=1), near)[period : period + len(onsets)]
-    back = np.arange(round(period / 2), 2 * period + 1)  # frames since the beat before
-    cost = 100.0 * np.log(back / period) ** 2
-    total, before = score.copy(), np.full(len(score), -1)
-    first = np.argmax(score >= 0.01 * score.max())  # no beat comes before anything is heard
-    for frame in range(back[0], len(score)):
-        sums = total[frame - back[back <= frame]] - cost[back <= frame]
-        best = np.argmax(sums)
-        total[frame] += sums[best]
-        if frame >= first:
-            before[frame] = frame - back[best]
-    after = np.append(total[2:], -np.inf)
-    peaks = 1 + np.flatnonzero((total[1:] > total[:-1]) & (total[1:] >= after))
-    beats = [peaks[total[peaks] >= 0.5 * np.median(total[peaks])][-1]]
-    while before[beats[-1]] >= 0:
-        beats.append(before[beats[-1]])
-    frames = np.array(beats[::-1])
-    smooth = np.convolve(score[frames], np.hanning(5))[2 : 2 + len(score)]
-    loud = np.flatnonzero(score > 0.5 * np.sqrt(np.mean(np.square(smooth))))
-    return frames[(frames >= loud[0]) & (frames <= loud[-1])]
+    tempo, times_s = librosa.beat.beat_track(y=wave, sr=sample_rate_hz, units="time")
+    times_s = np.asarray(times_s, dtype=float)
+    return (float(np.asarray(tempo).reshape(-1)[0]) if len(times_s) else 0.0), times_s

@@ -26,7 +26,7 @@ commands = typer.Typer(rich_markup_mode=None)
 
 _PACKAGES = (
     "torch", "torchvision", "torchaudio", "streamlit", "plotly", "pandas", "numpy", "pyarrow",
-    "soundfile", "soxr", "scikit-learn",
+    "librosa", "soundfile", "soxr", "scikit-learn",
 )  # fmt: skip
 
 

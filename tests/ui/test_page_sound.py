@@ -233,6 +233,7 @@ def test_images_of_a_dataset_are_shown_and_cannot_be_heard(page: AppTest) -> Non
     assert "ships no sound" in words(again(app, view="heard"))
 
 
+@pytest.mark.long  # importing librosa takes seconds, and its first call compiles
 def test_the_beat_is_looked_for_only_when_asked(page: AppTest) -> None:
     app = again(page, view="mel", beats="True")
     assert "beats a minute" in words(app) or "No beat was found" in words(app)

@@ -152,11 +152,14 @@ def _choose_beats(excerpt: SoundExcerpt) -> list[float]:
     info = FieldInfo(
         annotation=bool,
         title="Mark the beats",
-        description="The beats by dynamic programming (Ellis 2007), as librosa finds them.",
+        description="The beats that librosa finds. Its first call compiles, for up to a minute.",
     )
     times_s: list[float] = []
     if fields.field("beats", info, False):
-        with sentences():
+        with (
+            sentences(),
+            st.spinner("Searching for the beat. The first time takes up to a minute …"),
+        ):
             bpm, times_s = _beats(excerpt)
             st.caption(
                 f"{words.decimals(bpm, 0)} beats a minute, {len(times_s)} of them in this excerpt. "
