@@ -8,6 +8,7 @@ block must fail.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import re
@@ -38,8 +39,17 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
-LONG: set[str] = set()
-"""Pages whose blocks take more than a few seconds."""
+LONG = {
+    f"docs/guides/{name}.md"
+    for name in (
+        "a-study-again",
+        "errors-and-doubtful-labels",
+        "exporting",
+        "fair-comparison",
+        "leaks",
+    )
+}
+"""Pages whose blocks start many runs, each a process of its own, or export to several forms."""
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
                    re.DOTALL | re.MULTILINE)  # fmt: skip
 RUN = {"bash", "python"}
@@ -247,3 +257,17 @@ def test_every_command_within_a_sentence_is_one_that_there_is(page: str) -> None
             except Exception as error:
                 if type(error).__name__ != "MissingParameter":  # it is named, not shown
                     raise AssertionError(f"{page}: {inline}") from error
+
+
+def test_the_calls_that_the_readme_names_are_there() -> None:
+    calls = set(re.findall(r"\b((?:[a-z_]+\.)+[a-z_]+)\(", PAGES["README.md"].read_text("utf-8")))
+    assert len(calls) > 20
+    for call in calls:
+        module, _, name = call.removeprefix("genrecore.").rpartition(".")
+        assert hasattr(importlib.import_module(f"genrecore.{module}".rstrip(".")), name), call
+
+
+def test_the_files_that_the_readme_links_to_are_there() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", PAGES["README.md"].read_text("utf-8"))
+    assert len(links) > 20
+    assert not [link for link in links if not (ROOT / link).exists()]
