@@ -2,6 +2,8 @@
 
     python docs/make_screenshots.py checkpoints            # 1280 pixels wide
     python docs/make_screenshots.py checkpoints --width 800
+    python docs/make_screenshots.py /tmp/tutorial/runs --pages runs errors compare --run RUN \
+        --most 1000 --prefix tutorial-                     # the pictures of the tutorial
 
 Datasets and Sound show the demo music, which must have been made before
 (`genrecore datasets prepare demo`).
@@ -12,6 +14,7 @@ are in `docs/screenshots/` as `<page>-<theme>.png`.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import socket
 import subprocess
@@ -23,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,10 +49,12 @@ def main() -> None:
     )
     parser.add_argument("store", type=Path, help="folder of runs to show")
     parser.add_argument("--width", type=int, default=1280, help="of the window, in pixels")
+    parser.add_argument("--most", type=int, default=6000, help="height of an image, in pixels")
+    parser.add_argument("--prefix", default="", help="what the names of the images begin with")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     parser.add_argument("--pages", nargs="*", default=PAGES, choices=PAGES)
     parser.add_argument("--themes", nargs="*", default=["light", "dark"])
-    parser.add_argument("--run", default="", help="run that Runs shows; the newest by default")
+    parser.add_argument("--run", default="", help="run that Runs and Errors show")
     parser.add_argument("--ask", default="", help="runs that Classify uses, with commas")
     parser.add_argument("--clip", type=Path, help="file to classify; by default a chord")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
@@ -60,6 +66,7 @@ def main() -> None:
         "models": "model=resnet18",
         "papers": "study=qin",
         "runs": f"run={arguments.run}" if arguments.run else "",
+        "errors": f"run={arguments.run}" if arguments.run else "",
         "classify": f"runs={arguments.ask}" if arguments.ask else "",
     }
     port = free_port()
@@ -82,7 +89,8 @@ def main() -> None:
                         page.get_by_text("were classified").wait_for(timeout=90_000)
                         settle(page)
                     suffix = "" if arguments.width == 1280 else f"-{arguments.width}"
-                    shoot(page, arguments.out / f"{name}-{theme}{suffix}.png", arguments.width)
+                    path = arguments.out / f"{arguments.prefix}{name}-{theme}{suffix}.png"
+                    shoot(page, path, arguments.width, arguments.most)
                     page.close()
                 context.close()
             browser.close()
@@ -131,14 +139,15 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(1500)
 
 
-def shoot(page: Page, path: Path, width: int) -> None:
-    """The whole page, however long, as one image."""
+def shoot(page: Page, path: Path, width: int, most: int) -> None:
+    """The page, or so many pixels from its top, as one image of 256 colours."""
     # The page scrolls inside its main section, so the window is made as high as that.
     for _ in range(2):  # a page without a scroll bar is laid out a little differently
         height = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').scrollHeight")
-        page.set_viewport_size({"width": width, "height": max(720, min(int(height), 6000))})
+        page.set_viewport_size({"width": width, "height": max(720, min(int(height), most))})
         page.wait_for_timeout(900)
-    page.screenshot(path=path)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def chord(path: Path, sample_rate_hz: int = 22_050) -> Path:

@@ -40,13 +40,14 @@ PAGES = {
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 LONG = {
-    f"docs/guides/{name}.md"
+    f"docs/{name}.md"
     for name in (
-        "a-study-again",
-        "errors-and-doubtful-labels",
-        "exporting",
-        "fair-comparison",
-        "leaks",
+        "guides/a-study-again",
+        "guides/errors-and-doubtful-labels",
+        "guides/exporting",
+        "guides/fair-comparison",
+        "guides/leaks",
+        "tutorial/comparing",
     )
 }
 """Pages whose blocks start many runs, each a process of its own, or export to several forms."""
