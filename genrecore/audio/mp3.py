@@ -83,6 +83,7 @@ def _count(raw: IO[bytes], at: int, end: int, head: bytes) -> int:
             n_bytes[third] = mp3_frame_bytes(bytes((*head[:2], third, head[3])))
     modes, n_head = _MONO if head[3] >> 6 == 3 else _STEREO, 4 + _side_bytes(head)
     is_mpeg_1 = bool(head[1] & 8)
+    kind = int.from_bytes(read_at(raw, at + 3, 1)) & 0xCF  # all but the mode's extension
     n_frames = n_bits = n_used = 0  # bits of sound up to here, and up to where frames used them
     while at < end:
         data, starts, place = read_at(raw, at, min(_WINDOW, end - at)), [], 0
@@ -104,7 +105,8 @@ def _count(raw: IO[bytes], at: int, end: int, head: bytes) -> int:
         is_sound &= (frames[:, :2] == (0xFF, head[1])).all(axis=1) & _among(
             frames[:, 3] >> 4, modes
         )
-        if not (is_sound & (ends <= filled)).all():
+        is_sound &= (frames[:, 3] & 0xCF == kind) & (ends <= filled)
+        if not is_sound.all():
             raise Damaged
         n_frames, n_bits, n_used, at = n_frames + len(starts), filled[-1], ends[-1], at + place
     if n_frames < 2:  # of a single one it prints a warning

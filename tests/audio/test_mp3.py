@@ -163,6 +163,8 @@ UNCLEAN: dict[str, Callable[[bytes], bytes]] = {
     "a checksum": lambda c: changed(c, 1, 0x01),
     "another version": lambda c: changed(c, 1, 0x08),
     "mono": lambda c: changed(c, 3, 0xC0 ^ frames_of(c)[9][3] & 0xC0),
+    "plain stereo": lambda c: changed(c, 3, 0x40, frame=2),  # so FFmpeg begins behind it
+    "another emphasis": lambda c: changed(c, 3, 0x01, frame=2),
     "intensity stereo": lambda c: changed(c, 3, 0x10),
     "sound that begins too early": lambda c: changed(c, 4, 0xFF ^ frames_of(c)[9][4]),
     "more bits than there are": lambda c: changed(c, 6, 0x0F ^ frames_of(c)[9][6] & 0x0F),
