@@ -17,6 +17,12 @@ from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from playwright.sync_api import Browser, expect
 from test_browser_accessibility import AXE
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from genrecore.cli.app import app
+from genrecore.cli.models import registries
+from genrecore.config.run import RunConfig, flat
 
 pytestmark = pytest.mark.xdist_group("docs")  # one worker builds it
 LOADED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -94,6 +100,22 @@ def test_nothing_is_fetched_from_another_host(pages: dict[Path, _Page], site: Pa
         addresses = re.findall(r"url\(['\"]?([^)'\"]*)|@import\s+['\"]([^'\"]*)", path.read_text())
         away = [address for pair in addresses for address in pair if urlsplit(address).netloc]
         assert not away, path
+
+
+def test_the_reference_holds_every_command_field_and_part(site: Path) -> None:
+    folder = site / "reference"
+    text = {name: (folder / f"{name}.html").read_text() for name in ("command", "configuration")}
+    root = get_command(app)
+    for name in root.list_commands(None):
+        command = root.get_command(None, name)
+        words = command.list_commands(None) if isinstance(command, TyperGroup) else [""]
+        for word in words:
+            assert f"<code>{f'genrecore {name} {word}'.strip()}</code>" in text["command"]
+    for field in flat(RunConfig()):
+        assert f"<code>{field.removesuffix('.name')}</code>" in text["configuration"], field
+    for what, registry in registries().items():
+        pages = {path.stem for path in (folder / what).glob("*.html")}
+        assert pages == {"index", *registry}
 
 
 @pytest.mark.browser
