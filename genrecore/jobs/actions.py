@@ -108,7 +108,7 @@ def ensure_runner(store: Path | None = None) -> None:
     if not any(
         (run.status["state"] in ("queued", "starting") and os.access(run.folder, os.W_OK))
         or run.alive
-        or state in ("requeued", "unknown")
+        or state in ("requeued", "stalled", "unknown")
         for run, state in states
         if state not in at_rest
     ):

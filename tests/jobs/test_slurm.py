@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cluster_runs import cluster_run
 from conftest import MEASURED, ROOT, wait_for
 from slurm_cluster import ON_SLURM, LoginNode, SlurmCluster
 
@@ -27,7 +28,7 @@ from genrecore.store.files import read_json, write_json, write_text
 from genrecore.store.locks import is_locked
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs, create_run
-from genrecore.store.status import TIME_OVER
+from genrecore.store.status import TIME_OVER, Status
 
 Tiny = Callable[..., RunConfig]
 pytestmark = ON_SLURM
@@ -320,6 +321,18 @@ def test_a_killed_process_is_lost_and_resumed(
     actions.resume(Run(run.folder))
     wait_for_state(run, "done")
     check_once(run)
+
+
+def test_a_runner_is_started_for_a_run_whose_process_died_while_there_was_none(
+    store: Path, tiny: Tiny
+) -> None:
+    run = cluster_run(tiny(), store, "RUNNING", node="n1")
+    Status(run.folder).move("running")
+    assert state(run) == "stalled"
+    actions.ensure_runner(store)
+    wait_for(lambda: runners(store), 10)
+    for process in runners(store):
+        process.kill()
 
 
 def test_a_deaf_run_is_ended_by_force(
