@@ -174,3 +174,9 @@ def sheet_text(text: str) -> str:
 def from_sheet_text(cell: str) -> str:
     """The name of which `sheet_text` made this cell."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def uncapitalised(text: str) -> str:
+    """A title or a sentence as it stands inside another one: `top-2 accuracy`, but `ROC AUC`."""
+    is_a_word = text[1:2].islower() or text[1:2].isspace()
+    return text[:1].lower() + text[1:] if is_a_word else text

@@ -48,6 +48,7 @@ def test_the_example_of_a_metric_counts_right() -> None:
     check = (
         "\nproba = np.array([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]])"
         "\nassert METRICS['top_3'].thing(np.array([2, 0]), proba) == 0.5"
+        "\nassert METRICS['top_3'].thing(np.array([0]), np.full((1, 4), np.nan)) == 0.0"
     )
     done = subprocess.run([sys.executable, "-c", example + check], cwd=ROOT, check=False)
     assert done.returncode == 0

@@ -92,3 +92,12 @@ def test_numbers_are_short() -> None:
              103_417_806_848: "103 G"}  # fmt: skip
     assert {number: words.short_number(number) for number in shown} == shown
     assert words.short_number(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("title", "inside"),
+    [("Top-2 accuracy", "top-2 accuracy"), ("G-mean", "G-mean"), ("ROC AUC", "ROC AUC"),
+     ("F1", "F1"), ("A file", "a file"), ("", "")],
+)  # fmt: skip
+def test_a_title_inside_a_sentence_keeps_the_capitals_of_names(title: str, inside: str) -> None:
+    assert words.uncapitalised(title) == inside

@@ -151,7 +151,8 @@ def register_metric() -> None:
     @METRICS.register("toy_hits", title="Toy hits", format="share")
     def hits(genre_index: np.ndarray, proba: np.ndarray) -> float:
         """Share of clips that are right, once more."""
-        return float((proba.argmax(1) == genre_index).mean()) if len(proba) else float("nan")
+        right = (proba.argmax(1) == genre_index) & np.isfinite(proba).all(axis=1)
+        return float(right.mean()) if len(proba) else float("nan")
 
 
 def run_command(*arguments: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genrecore.config.demand import Shortage, TrainingSet
 from genrecore.errors import UsageError
+from genrecore.words import uncapitalised
 
 Thing = TypeVar("Thing")
 Facts = TypeVar("Facts")
@@ -177,7 +178,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = item["msg"].removeprefix("Value error, ")
             value = item.get("input")
             value_note = "" if isinstance(value, (dict, list)) else f" (found {value!r})"
-            problems.append(f"{field}: {message[:1].lower()}{message[1:]}{value_note}")
+            problems.append(f"{field}: {uncapitalised(message)}{value_note}")
     return "; ".join(problems) + "."
 
 

@@ -32,6 +32,7 @@ from genrecore.store.files import (
 )
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
+from genrecore.words import uncapitalised
 
 _INCOMING = ".incoming"
 _BLOCK = 2**20
@@ -107,9 +108,7 @@ def unpack(archive: Path, report: Report = silent) -> Path:
             if not isinstance(error, GenrecoreError):
                 raise
             why = str(error).replace(str(partial), archive.name)
-            raise GenrecoreError(
-                f"{archive.name} cannot be used: {why[:1].lower()}{why[1:]}"
-            ) from None
+            raise GenrecoreError(f"{archive.name} cannot be used: {uncapitalised(why)}") from None
 
     return make_once(final, make, report)
 

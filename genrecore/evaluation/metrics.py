@@ -18,7 +18,7 @@ from genrecore.config.registry import Entry, Options, Registry
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import clustered
 from genrecore.evaluation.significance import wilson
-from genrecore.words import decimals, percent
+from genrecore.words import decimals, percent, uncapitalised
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ the output of commands use this name."""
 
 def noun(metric: Metric) -> str:
     """A metric's title inside a sentence: `top-2 accuracy`."""
-    return metric.title[:1].lower() + metric.title[1:]
+    return uncapitalised(metric.title)
 
 
 def help_on(metric: Metric) -> str:

@@ -31,7 +31,7 @@ from genrecore.data.sizes import Sizes, sizes, sizes_of
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.separation import Answer, Separation
-from genrecore.words import listed
+from genrecore.words import listed, uncapitalised
 
 if TYPE_CHECKING:
     from genrecore.training.needs import Unmet
@@ -117,7 +117,7 @@ class Trial:
     @property
     def sentence(self) -> str:
         """Title and reason."""
-        return f"{self.title}: {self.reason[:1].lower()}{self.reason[1:]}"
+        return f"{self.title}: {uncapitalised(self.reason)}"
 
     @property
     def changes(self) -> dict[str, Any]:

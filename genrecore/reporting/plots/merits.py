@@ -24,7 +24,7 @@ from genrecore.reporting.plots.chart import (
     with_legend,
 )
 from genrecore.reporting.plots.palette import CORAL, RunStyle
-from genrecore.words import p_value, percent
+from genrecore.words import p_value, percent, uncapitalised
 
 
 def dependence(table: pd.DataFrame) -> Chart:
@@ -128,7 +128,7 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
                 "<br>accuracy %{y:.1%}<extra></extra>",
             }
         )
-    title = f"Accuracy against {name[:1].lower()}{name[1:]}"
+    title = f"Accuracy against {uncapitalised(name)}"
     along = {"title": label(name), "type": "log", "tickformat": "~s"} | _decades(measured[column])
     upward = {"title": "Share of test clips recognised", "tickformat": ".0%"}
     figure = with_legend(draw(traces, title, 400, along, upward), len(measured) + 1, 400)
