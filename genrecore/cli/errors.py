@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,8 @@ from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.evaluation.same_clips import SameClips, same_clips
 from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
-from genrecore.store.runs import find_run
-from genrecore.words import percent
+from genrecore.store.runs import all_runs, find_run
+from genrecore.words import listed, percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -180,6 +181,27 @@ def annotate(
             "Give a dataset, a clip and right, wrong or unclear: "
             "genrecore annotate gtzan jazz.00003 wrong."
         )
+    _refuse_unknown_clip(dataset, clip)
     label_reviews.add(dataset, clip, genre, judgement, note)
     facts = {"dataset": dataset, "clip_id": clip, "judgement": judgement}
     answer(as_json, facts, f"{clip}: its label is {judgement}.")
+
+
+def _refuse_unknown_clip(dataset: str, clip: str) -> None:
+    """
+    Raises:
+        UsageError: Runs of the dataset have clips, and none of them is called so.
+    """
+    known = set[str]()
+    for run in all_runs():
+        table = run.clips if run.clips is not None else run.predictions
+        if run.config.dataset.name == dataset and table is not None:
+            known |= set(table["clip_id"])
+            if clip in known:
+                return
+    if known:
+        near = difflib.get_close_matches(clip, known, 3, 0.3)
+        raise UsageError(
+            f"No run on {dataset} has a clip {clip!r}; found clips such as "
+            f"{listed(near or sorted(known)[:3])}."
+        )

@@ -345,6 +345,8 @@ def sweep(
 
         study, printed = find_sweep(table)
         base = with_values(base, sweep_values(table))
+        if texts.get("dataset", base.dataset.name) != base.dataset.name and "split" not in texts:
+            base = base.model_copy(update={"split": RunConfig().split})  # the study's is its own
         grids, title, source = [*study.grids(printed)], title or printed.title, sweep_source(table)
     drafted = draft(*spread(base, grids, texts))
     same = [None] * len(drafted.configs) if again else find_same(drafted.configs)

@@ -76,10 +76,11 @@ def print_result(run: Run) -> None:
     from genrecore.evaluation.scores import run_scores
 
     scores = run_scores(run)
+    epoch = f", epoch {run.tested_epoch}" if run.tested_epoch else ""
     out.print(
         f"Tested on {scores['n_clips']} clips: accuracy {percent(scores['accuracy'])} "
         f"(95 %: {percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}), "
-        f"macro-F1 {decimals(scores['macro_f1'], 3)}, epoch {run.status.get('best_epoch')}."
+        f"macro-F1 {decimals(scores['macro_f1'], 3)}{epoch}."
     )
     pooled = accuracy_by_pooling(run)
     if pooled:

@@ -27,7 +27,7 @@ from genrecore.store.allowed import is_loopback
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import LIVE, Run, store_dir
 from genrecore.store.status import FINAL, STATUS
-from genrecore.words import percent
+from genrecore.words import percent, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,10 +76,12 @@ def find_alerts(run: Run) -> list[Alert]:
 
 def _done(run: Run) -> str:
     best = run.status.get("best_valid_accuracy")
-    sentence = f"Done after {int(run.status.get('epoch') or 0)} epochs"
+    sentence, epoch = "Done", run.tested_epoch
+    if epoch:
+        sentence += f" after {plural(int(run.status.get('epoch') or 0), 'epoch')}"
     if best is not None:
         sentence += f", best validation accuracy {percent(best)}"
-        sentence += f" in epoch {run.status.get('best_epoch')}"
+        sentence += f" in epoch {epoch}" if epoch else ""
     return f"{sentence}. {run.reason[:1].upper()}{run.reason[1:]}".strip()
 
 

@@ -505,6 +505,12 @@ class Run:
         return fitted if fitted.exists() else self.folder / "weights.safetensors"
 
     @property
+    def tested_epoch(self) -> int | None:
+        """The epoch that is tested, chosen on the validation clips; None before the first one, and
+        where scikit-learn fits the model in one go."""
+        return None if self.weights.suffix == ".skops" else self.status.get("best_epoch")
+
+    @property
     def n_epochs(self) -> int:
         """Epochs planned; 1 for a scikit-learn model, once the run has found that it is one."""
         return int(self.status.get("n_epochs") or self.config.training.epochs)

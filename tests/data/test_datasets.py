@@ -11,19 +11,38 @@ import pytest
 import soundfile
 from sample_files import silent_wav
 
-from genrecore.config.run import RunConfig, with_values
+from genrecore.config.run import Part, RunConfig, with_values
 from genrecore.data import clips, datasets, prepare
 from genrecore.data.datasets.demo import DemoOptions, demo_folder
 from genrecore.data.datasets.gtzan import GtzanOptions, gtzan, published_facts
+from genrecore.data.datasets.remembered import remember, with_remembered_folder
 from genrecore.data.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.progress import Phase, Stopped, silent
+from genrecore.store.run import store_dir
+from genrecore.store.settings import keep_dataset
 
 TINY = {"n_genres": 3, "n_clips": 6, "clip_s": 2.0, "n_artists": 5, "seed": 7}
 
 
 def _samples(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return {row.clip_id: soundfile.read(row.path, dtype="int16")[0] for row in table.itertuples()}
+
+
+def test_the_folder_that_was_used_last_need_not_be_given_again(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    prepared, trained_on = (str(tmp_path / name) for name in ("prepared", "trained on"))
+    (tmp_path / "trained on").mkdir()
+    bare = Part(name="folder")
+    assert with_remembered_folder(bare) == bare
+    remember("folder", {"folder": prepared})
+    assert with_remembered_folder(bare).options == {"folder": prepared}
+    keep_dataset(store_dir(), Part(name="folder", options={"folder": trained_on}))
+    assert with_remembered_folder(bare).options == {"folder": trained_on}
+    given = Part(name="folder", options={"folder": "elsewhere"})
+    assert with_remembered_folder(given) == given
+    assert with_remembered_folder(Part(name="gtzan")) == Part(name="gtzan")
 
 
 # Demo

@@ -227,11 +227,13 @@ def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path
     refused(genrecore("errors", a.run_id, "--clip", "nobody"), 2, "no test clip")
     of_gtzan = fake_run(store, draw_right(0.5, 60, 0), **{"dataset": "gtzan"})
     refused(genrecore("errors", a.run_id, "--against", of_gtzan.run_id), 2, "the same dataset")
-    assert "its label is wrong" in command("annotate", "demo", "clip 1", "wrong")
-    assert json.loads(command("annotate", "list", "--json"))[0]["clip_id"] == "clip 1"
+    refused(genrecore("annotate", "demo", "clip 1", "wrong"), 2, "'clip 1'", "such as clip 00")
+    assert "its label is wrong" in command("annotate", "demo", "clip 0001", "wrong")
+    assert json.loads(command("annotate", "list", "--json"))[0]["clip_id"] == "clip 0001"
+    assert "its label is right" in command("annotate", "fma_small", "000002", "right")  # no run yet
     command("annotate", "list", "--out", str(tmp_path / "said.csv"))
-    assert pd.read_csv(tmp_path / "said.csv")["judgement"].tolist() == ["wrong"]
-    refused(genrecore("annotate", "demo", "clip 1", "loud"), 2, "right, wrong or unclear")
+    assert pd.read_csv(tmp_path / "said.csv")["judgement"].tolist() == ["wrong", "right"]
+    refused(genrecore("annotate", "demo", "clip 0001", "loud"), 2, "right, wrong or unclear")
 
 
 def test_a_cell_of_genres_with_commas_and_in_either_form_of_unicode_is_named(store: Path) -> None:

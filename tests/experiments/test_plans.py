@@ -340,6 +340,13 @@ def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
     assert not plans.all_plans(store)
 
 
+@pytest.mark.long  # measures steps of three networks
+def test_a_table_of_a_study_on_other_music_takes_a_split_that_this_has(store: Path) -> None:
+    result = genrecore("sweep", "--table", "belton_mlp", "--dataset", "demo", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "7 runs." in result.stdout
+
+
 @pytest.mark.long
 def test_a_sweep_in_the_foreground_trains_everything(store: Path, tiny: Tiny) -> None:
     arguments = sweep_command(tiny(), {"seed": "0,1"}, ["--json"])

@@ -148,7 +148,11 @@ def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
     status.move("done", "", finished_at=2e9, epoch=3, best_epoch=2, best_valid_accuracy=0.75)
     (done,) = alerts.find_alerts(Run(run.folder))
     assert done.is_good
+    assert done.sentence.startswith("Done after 3 epochs")
     assert "75.0 % in epoch 2" in done.sentence
+    (run.folder / "model.skops").touch()  # scikit-learn knows no epochs
+    (done,) = alerts.find_alerts(Run(run.folder))
+    assert done.sentence == "Done, best validation accuracy 75.0 %."
     status.move("stopped", "Stopped on request.")
     assert kinds(Run(run.folder)) == []  # who stopped it knows
 

@@ -1,4 +1,4 @@
-"""Folders of datasets, remembered in the cache folder once they were given."""
+"""Folders of datasets, which need not be given again once they were prepared or trained on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from genrecore.config.run import Part
 from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.run import store_dir
+from genrecore.store.settings import last_dataset
 
 
 def _file() -> Path:
@@ -28,8 +30,13 @@ def remember(name: str, options: Mapping[str, Any]) -> None:
 
 
 def with_remembered_folder(part: Part) -> Part:
-    """The part with the remembered folder filled in where it gives none."""
-    folder = remembered_options().get(part.name, {}).get("folder")
-    if folder is None or "folder" in part.options:
+    """The part with a folder filled in where it gives none: the one that was used last, else the
+    one that was remembered."""
+    if "folder" in part.options:
+        return part
+    last = last_dataset(store_dir())
+    used = last.options if last and last.name == part.name else {}
+    folder = used.get("folder") or remembered_options().get(part.name, {}).get("folder")
+    if folder is None:
         return part
     return Part(name=part.name, options={**part.options, "folder": folder})

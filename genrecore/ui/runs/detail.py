@@ -142,7 +142,7 @@ def _show_numbers(run: Run) -> None:
     if run.state in WAITING and not run.environment:
         return
     status = run.status
-    epoch, speed = status.get("best_epoch"), status.get("samples_per_s")
+    epoch, speed = run.tested_epoch, status.get("samples_per_s")
     tiles(
         [
             ("Epochs", epochs_of(run), "", ""),
