@@ -46,8 +46,9 @@ class Chaos:
         )
 
     def strike(self) -> None:
-        """Lets something die, or comes back with it."""
-        way = self.random.choice([*self.done, "trainer", "runner"])
+        """Lets something die, or comes back with it; everything once before anything again."""
+        new = [way for way, n in self.done.items() if not n]
+        way = self.random.choice(new or [*self.done, "trainer", "runner"])
         getattr(self, way)()
         self.done[way] += 1
 
