@@ -50,6 +50,7 @@ NEED_SLURM = {
     "jobs/test_slurm.py",
     "jobs/test_slurm_chaos.py",
     "jobs/test_slurm_cluster.py",
+    "jobs/test_slurm_plans.py",
     "ui/test_browser_slurm.py",
 }
 
