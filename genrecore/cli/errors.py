@@ -27,7 +27,7 @@ from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.evaluation.same_clips import SameClips, same_clips
 from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
-from genrecore.store.runs import all_runs, find_run
+from genrecore.store.runs import all_runs, each_readable, find_run
 from genrecore.words import listed, percent
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -113,6 +113,11 @@ def _genres_of_cell(text: str, genres: list[str]) -> tuple[str, str]:
     raise UsageError(f"--cell takes LABELLED,PREDICTED of {written(genres)}; found {text!r}.")
 
 
+def _clip_table(run: Run) -> pd.DataFrame | None:
+    """Its clips; of a run without a clip table those that it predicted."""
+    return run.clips if run.clips is not None else run.predictions
+
+
 def _refuse_other_clips(first: Run, member: Run, same: SameClips) -> None:
     """
     Raises:
@@ -120,7 +125,7 @@ def _refuse_other_clips(first: Run, member: Run, same: SameClips) -> None:
     """
     ids = []
     for run in (first, member):
-        table = run.clips if run.clips is not None else run.predictions
+        table = _clip_table(run)
         ids.append(set() if table is None else set(same.named(table, run)["clip_id"]))
     if ids[0] and ids[1] and not ids[0] & ids[1]:
         datasets = [each.config.dataset.name for each in (first, member)]
@@ -193,12 +198,11 @@ def _refuse_unknown_clip(dataset: str, clip: str) -> None:
         UsageError: Runs of the dataset have clips, and none of them is called so.
     """
     known = set[str]()
-    for run in all_runs():
-        table = run.clips if run.clips is not None else run.predictions
-        if run.config.dataset.name == dataset and table is not None:
-            known |= set(table["clip_id"])
-            if clip in known:
-                return
+    of_dataset = (run for run in all_runs() if run.config.dataset.name == dataset)
+    for _, table in each_readable(of_dataset, _clip_table):
+        known |= set() if table is None else set(table["clip_id"])
+        if clip in known:
+            return
     if known:
         near = difflib.get_close_matches(clip, known, 3, 0.3)
         raise UsageError(
