@@ -150,8 +150,8 @@ def test_a_run_that_waits_there_says_why_and_is_cancelled(
         "It is next when what it asks for becomes free.",
         "Jobs with a higher priority are before it.",
     )
-    nodes = {Run(run.folder).job["node"] for run in busy}
-    assert nodes == {"n1", "n2"}
+    # A run says itself that it runs; where, its runner hears from the scheduler a second later.
+    wait_for(lambda: {Run(run.folder).job["node"] for run in busy} == {"n1", "n2"})
     job_id = int(Run(waiting.folder).job["id"])
     assert "is cancelled" in actions.stop(Run(waiting.folder))
     assert state(waiting) == "stopped"
