@@ -54,6 +54,7 @@ __all__ = [
 RUNNER_LOCK = ".runner.lock"
 RUNNER = (sys.executable, "-m", "genrecore.jobs.runner")
 _BIN = ".bin"
+_EXITS_WITHIN_S = 10.0  # a process with torch and a GPU takes seconds from its last word to its end
 
 
 @in_a_sentence("The run cannot be queued")
@@ -198,8 +199,10 @@ def resume(run: Run, on: str | None = None) -> str:
     again = fails_again(run)
     if again:
         raise GenrecoreError(f"The run {run.run_id} would fail again: {again}")
-    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+    with _not_at_work(run) as acquired:
         state = _written(run) if acquired else Run(run.folder).state
+        if not acquired and state in FINAL:
+            raise GenrecoreError(_still_ending(run))
         if not acquired or state in ("queued", "done"):
             advice = "; continue it for more epochs instead" if state == "done" else ""
             raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
@@ -347,7 +350,7 @@ def delete(run: Run) -> str:
     """
     with _unless_at_work(run) as acquired:
         if not acquired:
-            raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
+            raise GenrecoreError(_at_work(run))
         if fault(run.folder) is None and _written(run) == "queued":
             with contextlib.suppress(OSError):  # a full disk: what is deleted makes room
                 _cancel_job(run)
@@ -381,7 +384,7 @@ def repair(run: Run) -> str:
     try:
         with _unless_at_work(run) as acquired:
             if not acquired:
-                raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
+                raise GenrecoreError(_at_work(run))
             run = Run(visible_folder(run.folder))
             sentences = mend(run)
     except OSError as problem:
@@ -463,8 +466,34 @@ def _unless_at_work(run: Run) -> Iterator[bool]:
         yield not Run(run.folder).alive
         return
     on_another_node = fault(run.folder) is None and bool(run.job) and Run(run.folder).alive
-    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+    with _not_at_work(run) as acquired:
         yield acquired and not on_another_node
+
+
+@contextlib.contextmanager
+def _not_at_work(run: Run) -> Iterator[bool]:
+    """Holds the lock of a run on which no process works, and yields whether it could. A process
+    that has written the run's last state and only has to exit is waited for."""
+    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+        if acquired:
+            yield True
+            return
+    with held(run.folder / LOCK, patience_s=_EXITS_WITHIN_S if _is_over(run) else 0.0) as acquired:
+        yield acquired
+
+
+def _is_over(run: Run) -> bool:
+    return fault(run.folder) is None and Run(run.folder).status.get("state") in FINAL
+
+
+def _at_work(run: Run) -> str:
+    if _is_over(run):
+        return _still_ending(run)
+    return f"The run {run.run_id} is at work; stop it first."
+
+
+def _still_ending(run: Run) -> str:
+    return f"The run {run.run_id} has ended, but its process has not exited yet."
 
 
 def _place(run: Run) -> str:

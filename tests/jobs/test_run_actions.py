@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Ended, Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs, create_held_run
-from genrecore.store.status import ask_to_stop
+from genrecore.store.status import Status, ask_to_stop
 from genrecore.training import lifecycle
 
 Tiny = Callable[..., RunConfig]
@@ -63,6 +65,50 @@ def alike(a: Run, b: Run) -> None:
         weights, expected = (load_file(run.folder / name) for run in (a, b))
         assert weights.keys() == expected.keys()
         assert all(torch.equal(weights[key], expected[key]) for key in weights)
+
+
+@pytest.fixture
+def exiting(paused: Path, tiny: Tiny) -> Iterator[Callable[[float], Run]]:
+    """`exiting(2)`: a run that is stopped, whose process needs so many seconds to exit."""
+    program = "import sys, time\nprint(flush=True)\ntime.sleep(float(sys.argv[1]))"
+    processes = []
+
+    def make(seconds: float) -> Run:
+        run, lock = create_held_run(tiny(), paused)
+        Status(run.folder).move("stopped", "Stopped on request.", finished_at=time.time())
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(seconds)], pass_fds=[lock], stdout=subprocess.PIPE
+        )
+        processes.append(process)
+        os.close(lock)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return Run(run.folder)
+
+    yield make
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_whose_process_is_exiting_is_resumed_and_deleted_when_it_has(
+    exiting: Callable[[float], Run],
+) -> None:
+    assert "is queued" in actions.resume(exiting(1.5))
+    gone = exiting(1.5)
+    actions.delete(gone)
+    assert not gone.folder.exists()
+
+
+def test_a_process_that_does_not_exit_is_named(
+    exiting: Callable[[float], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "_EXITS_WITHIN_S", 0.1)
+    run = exiting(600)
+    for action in (actions.resume, actions.delete):
+        with pytest.raises(GenrecoreError, match="has ended, but its process has not exited yet"):
+            action(run)
+    assert Run(run.folder).state == "stopped"
 
 
 def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None:

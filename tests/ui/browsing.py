@@ -27,7 +27,7 @@ from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 _BROWSER = [pytest.mark.browser, pytest.mark.usefixtures("same_folders")]
 # Two chains of about the same length, each with a worker and a server of its own.
@@ -224,3 +224,20 @@ def go(page: Page, dashboard: Dashboard, address: str) -> None:
     page.evaluate(AWAIT_RUN)
     page.evaluate(GO_BACK_TO, f"{dashboard.address}/{address}")
     page.wait_for_function(DRAWN, polling=100)
+
+
+def choose(page: Page, name: str, wanted: Locator) -> None:
+    """Picks an option of the box of this name; a page that is drawn anew may close its list, which
+    is then opened once more."""
+    from playwright.sync_api import TimeoutError as TookTooLong
+
+    def picked() -> bool:
+        page.get_by_role("combobox", name=name, exact=True).click()
+        try:
+            wanted.click(timeout=3000)
+        except TookTooLong:
+            page.keyboard.press("Escape")
+            return False
+        return True
+
+    wait_for(picked)

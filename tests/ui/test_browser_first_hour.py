@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from browsing import IN_THE_BROWSER, Dashboard, go
+from browsing import IN_THE_BROWSER, Dashboard, choose, go
 from conftest import trained, wait_for
 from playwright.sync_api import Page, expect
 from test_browser import POINTS, prediction_on
@@ -82,8 +82,7 @@ def prepare(page: Page, dashboard: Dashboard, title: str, folder: Path, told: st
     """Chooses a dataset on Datasets, says where it lies, and prepares it."""
     page.goto(dashboard.address)
     page.get_by_role("link", name="Datasets", exact=True).click()
-    page.get_by_role("combobox", name="Dataset", exact=True).click()
-    page.get_by_role("option", name=title, exact=True).click()
+    choose(page, "Dataset", page.get_by_role("option", name=title, exact=True))
     field = page.get_by_role("textbox", name="Folder", exact=True)
     field.fill(str(folder))
     field.press("Enter")

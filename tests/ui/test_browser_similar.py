@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from browsing import IN_A_SECOND_BROWSER, Dashboard
+from browsing import IN_A_SECOND_BROWSER, Dashboard, choose
 from playwright.sync_api import Page, expect
 from test_browser_classify import settled
 
@@ -18,8 +18,7 @@ pytestmark = IN_A_SECOND_BROWSER
 
 def search_by(page: Page, encoder: str) -> None:
     """Chooses an encoder in the box that says by what clips are compared."""
-    page.get_by_role("combobox", name="By", exact=True).click()
-    page.get_by_role("option", name=f"{encoder}, all clips").click()
+    choose(page, "By", page.get_by_role("option", name=f"{encoder}, all clips"))
 
 
 def hear(page: Page, clip_id: str) -> None:
