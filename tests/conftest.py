@@ -34,6 +34,8 @@ pytest_plugins = ["browsing", "slurm_cluster"]  # the fixtures of browser tests 
 def pytest_configure(config: pytest.Config) -> None:
     """One torch thread a worker: two workers on two cores, and the same numbers everywhere."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # What librosa compiles is used once here; making it fast would take a third longer.
+    os.environ.setdefault("NUMBA_OPT", "0")
     # librosa's compiled functions: two processes that compile at once spoil a shared cache, and
     # whoever reads it then ends by a segmentation fault (numba's issue 10128). What the process
     # that started the workers has set is inherited, and so is no worker's own.
