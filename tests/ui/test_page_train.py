@@ -50,6 +50,16 @@ def test_a_folder_without_artists_is_split_by_clip_and_amber(
     assert [run.config.split.name for run in all_runs(nobody_starts)] == ["stratified"]
 
 
+def test_a_run_gets_the_name_that_was_typed(nobody_starts: Path) -> None:
+    app = open_page("train")
+    app.text_input(key="run_name").set_value(" wide *net* ").run()
+    assert "--name 'wide *net*'" in app.code[-1].value
+    app.button(key="train").click().run()
+    (run,) = all_runs(nobody_starts)
+    assert (run.about.name, run.title) == ("wide *net*", "wide *net*")
+    assert "wide *net*" in words(app)
+
+
 def test_where_every_split_leaks_the_button_says_so_and_allows_it(
     real_data: Path, nobody_starts: Path
 ) -> None:

@@ -16,8 +16,9 @@ from genrecore.config.run import RunConfig, differences
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.listing import Listing
-from genrecore.jobs.actions import submit
+from genrecore.jobs.actions import annotate, submit
 from genrecore.jobs.places import ELSEWHERE, on_words
+from genrecore.store.about import MOST_NAME
 from genrecore.store.run import Run
 from genrecore.training import hardware
 from genrecore.training.parts import setting_title
@@ -44,8 +45,16 @@ def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -
     """
     encoder = st.container(gap="small")
     place = choose_place(str(parent.queue.get("on", "")) if parent else "")
+    name = st.text_input(
+        "Name",
+        max_chars=MOST_NAME,
+        key="run_name",
+        placeholder="Made from the settings",
+        help="Lists, charts and reports show it, and commands find the run by it. It can be changed "
+        "later.",
+    ).strip()
     with st.container(key="train_bar", gap="small"):
-        config = _start_part(values, parent, listing, encoder, place)
+        config = _start_part(values, parent, listing, encoder, place, name)
     if config is None:
         return
     if not place:
@@ -56,7 +65,8 @@ def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -
     if parent:
         _changes(config, parent)
     _prepare(config)
-    command([*train_command(config, background=not place), *on_words([place])])
+    named = ["--name", name] if name else []
+    command([*train_command(config, background=not place), *named, *on_words([place])])
 
 
 def _start_part(
@@ -65,10 +75,11 @@ def _start_part(
     listing: Listing,
     encoder: DeltaGenerator,
     place: str,
+    name: str,
 ) -> RunConfig | None:
     """What stays in view: the run in a line, its time, its check and the button, which sends it to
-    `place`; None where the form is refused. What there is to know of its encoder goes into a
-    container of its own."""
+    `place` under a name; None where the form is refused. What there is to know of its encoder goes
+    into a container of its own."""
     with forms.checked("Train", "train"):
         config = forms.configuration(values, parent.config if parent else None)
         leaks = config.standardise_on == "all" and not config.allow_leaks
@@ -96,7 +107,9 @@ def _start_part(
             with sentences():
                 origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
                 run = submit(config, origin=origin, on=place)
-                announce(f"{run.title} is in the queue.")
+                if name:
+                    annotate(run, name=name)
+                announce(f"{Run(run.folder).title} is in the queue.")
                 go_to("runs", {"run": run.run_id})
         return config
     return None
