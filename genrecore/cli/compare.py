@@ -238,6 +238,7 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
     for sentence in result.pairs["sentence"]:
         out.print(sentence)
     out.print()
+    out.print("Who knows what it does not know?")
     print_columns(result.areas, AREAS)
     for sentence in result.pairs["area_sentence"]:
         out.print(sentence)

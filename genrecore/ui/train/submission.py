@@ -50,8 +50,8 @@ def run_panel(values: Mapping[str, Any], parent: Run | None, listing: Listing) -
         max_chars=MOST_NAME,
         key="run_name",
         placeholder="Made from the settings",
-        help="Lists, charts and reports show it, and commands find the run by it. It can be changed "
-        "later.",
+        help="Lists, charts and reports show it, and commands find the run by it. You can change "
+        "it later.",
     ).strip()
     with st.container(key="train_bar", gap="small"):
         config = _start_part(values, parent, listing, encoder, place, name)
