@@ -77,7 +77,8 @@ def demo(
     from genrecore.evaluation import comparison
     from genrecore.training.resolve import resolve
 
-    port = None if no_serve else _free_port(port)
+    if port is not None and not no_serve:
+        _free_port(port)  # one that is taken is refused before anything is trained
     if not as_json:
         _say_where_runs_are_kept()
     configs = [resolve(with_values(RunConfig(), values)).config for _, values in DEMO_RUNS]
@@ -95,8 +96,8 @@ def demo(
         print_json({"runs": result.table, "notes": result.notes, "pairs": result.pairs})
     else:
         print_comparison(result)
-    if port is not None:
-        _serve(port)
+    if not no_serve:
+        _serve(_free_port(port))  # what was free minutes ago may be taken
 
 
 @commands.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,12 +11,14 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from commands import genrecore, refused
-from conftest import ROOT, wait_for, wait_for_epoch
+from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 
+from genrecore.cli import serve
 from genrecore.config.run import RunConfig
 from genrecore.store.run import Run
 from genrecore.store.runs import create_run
@@ -45,6 +48,36 @@ def test_a_taken_port_that_was_asked_for_is_wrong_usage(
     result = genrecore(command, "--port", str(taken))
     refused(result, 2, f"port {taken}: another program listens there", "--port 0")
     assert result.stdout == ""
+
+
+def test_the_demonstration_looks_for_a_port_when_it_serves(
+    store: Path, tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (0, 1):
+        trained(tiny(seed=seed), store)
+    runs = tuple((str(seed), TINY | {"seed": seed}) for seed in (0, 1))
+    monkeypatch.setattr(serve, "DEMO_RUNS", runs)
+    served, print_comparison = [], serve.print_comparison
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    monkeypatch.setattr(serve, "_DASHBOARD_PORT", port)
+
+    def become(program: str, words: list[str], environment: object) -> None:
+        served.extend(words)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", become)
+    with contextlib.ExitStack() as stack:
+
+        def another_program_starts(*arguments: Any) -> None:
+            print_comparison(*arguments)
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+
+        monkeypatch.setattr(serve, "print_comparison", another_program_starts)
+        result = genrecore("demo")
+    assert result.returncode == 0, result.stderr
+    assert f"Port {port} is taken by another program" in result.stdout + result.stderr
+    assert 0 < int(served[served.index("--server.port") + 1]) != port
 
 
 def test_killed_it_leaves_no_server_and_the_runs_go_on(

@@ -89,10 +89,11 @@ def run_curves(run: Run) -> None:
             "it was fitted to, filled for the whole validation clips."
         )
         return
+    segments = "augmented segments" if run.config.augment else "segments"
     st.caption(
         "Lines with markers are validation, dotted lines training; a ring marks the best epoch. "
-        "Training is measured on augmented segments while they are learned, validation on whole "
-        "clips." + (" The loss by step is that of training." if by_step else "")
+        f"Training is measured on {segments} while they are learned, validation on whole clips."
+        + (" The loss by step is that of training." if by_step else "")
     )
     figure = over_epochs(run, {"lr": "Learning rate"}, "Learning rate", "Step size", ink(), epochs)
     chart(figure, f"lr_{run.run_id}", is_live=True)
