@@ -108,7 +108,8 @@ def train(
         _follow_leader(resolved)
         return
     created, lock = create_held_run(resolved)
-    keep_dataset(created.folder.parent, resolved.dataset)
+    if not resolved.rehearsal:
+        keep_dataset(created.folder.parent, resolved.dataset)
     try:
         _write_about(created, about)
         _carry_out(created, as_json, lock)

@@ -85,7 +85,8 @@ def submit(
         profiles.find(on, store or store_dir())
     origin = dict(origin or {}) | ({"plan": plan} if plan else {})
     run = create_run(config, store, priority, origin, files, on)
-    settings.keep_dataset(run.folder.parent, config.dataset)
+    if not config.rehearsal:  # nobody wants its short clips again
+        settings.keep_dataset(run.folder.parent, config.dataset)
     ensure_runner(run.folder.parent)
     return run
 
@@ -199,7 +200,7 @@ def resume(run: Run, on: str | None = None) -> str:
     again = fails_again(run)
     if again:
         raise GenrecoreError(f"The run {run.run_id} would fail again: {again}")
-    with _not_at_work(run) as acquired:
+    with _hold(run) as acquired:
         state = _written(run) if acquired else Run(run.folder).state
         if not acquired and state in FINAL:
             raise GenrecoreError(_still_ending(run))
@@ -466,12 +467,12 @@ def _unless_at_work(run: Run) -> Iterator[bool]:
         yield not Run(run.folder).alive
         return
     on_another_node = fault(run.folder) is None and bool(run.job) and Run(run.folder).alive
-    with _not_at_work(run) as acquired:
+    with _hold(run) as acquired:
         yield acquired and not on_another_node
 
 
 @contextlib.contextmanager
-def _not_at_work(run: Run) -> Iterator[bool]:
+def _hold(run: Run) -> Iterator[bool]:
     """Holds the lock of a run on which no process works, and yields whether it could. A process
     that has written the run's last state and only has to exit is waited for."""
     with held(run.folder / LOCK, patience_s=0.2) as acquired:

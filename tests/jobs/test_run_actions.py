@@ -17,6 +17,7 @@ from commands import command, genrecore, refused
 from conftest import MEASURED, trained
 from safetensors.torch import load_file
 
+from genrecore.config.command import settings_words
 from genrecore.config.run import RunConfig, differences, signature
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions
@@ -24,6 +25,7 @@ from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Ended, Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.store.runs import all_runs, create_held_run
+from genrecore.store.settings import last_dataset
 from genrecore.store.status import Status, ask_to_stop
 from genrecore.training import lifecycle
 
@@ -109,6 +111,14 @@ def test_a_process_that_does_not_exit_is_named(
         with pytest.raises(GenrecoreError, match="has ended, but its process has not exited yet"):
             action(run)
     assert Run(run.folder).state == "stopped"
+
+
+def test_a_rehearsal_is_not_what_pages_open_with(paused: Path, tiny: Tiny) -> None:
+    actions.submit(tiny(rehearsal=10), paused)
+    command("train", "--set", "rehearsal=10", *settings_words(tiny()), "--split", "by_artist")
+    assert last_dataset(paused) is None
+    actions.submit(tiny(), paused)
+    assert last_dataset(paused) == tiny().dataset
 
 
 def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None:
