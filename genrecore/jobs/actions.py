@@ -201,9 +201,9 @@ def resume(run: Run, on: str | None = None) -> str:
     if again:
         raise GenrecoreError(f"The run {run.run_id} would fail again: {again}")
     with _hold(run) as acquired:
+        if not acquired and _is_over(run):
+            raise GenrecoreError(_at_work(run))
         state = _written(run) if acquired else Run(run.folder).state
-        if not acquired and state in FINAL:
-            raise GenrecoreError(_still_ending(run))
         if not acquired or state in ("queued", "done"):
             advice = "; continue it for more epochs instead" if state == "done" else ""
             raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
@@ -489,12 +489,8 @@ def _is_over(run: Run) -> bool:
 
 def _at_work(run: Run) -> str:
     if _is_over(run):
-        return _still_ending(run)
+        return f"The run {run.run_id} has ended, but its process has not exited yet."
     return f"The run {run.run_id} is at work; stop it first."
-
-
-def _still_ending(run: Run) -> str:
-    return f"The run {run.run_id} has ended, but its process has not exited yet."
 
 
 def _place(run: Run) -> str:
