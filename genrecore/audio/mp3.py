@@ -7,6 +7,7 @@ in the sound of a frame cannot be told here, nor by FFmpeg: what each makes of t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import IO, NamedTuple
 
 import numpy as np
@@ -23,12 +24,18 @@ class Lengths(NamedTuple):
     is_counted: bool
 
 
-_WINDOW = 2**20  # bytes in memory at once, of a file of any length
+def _among(*allowed: int) -> np.ndarray:
+    """Which values of four bits are among those that are allowed."""
+    return np.isin(np.arange(16), allowed)
+
+
+_WINDOW = 2**19  # bytes in memory at once, of a file of any length
 _COUNTING = (b"Xing", b"Info")
 _DECODER_DELAY = 529  # samples
-_MONO = (0b1100,)  # channel mode and its extension
-_STEREO = (0b0000, 0b0100, 0b0110, 0b1000)  # without intensity stereo, where decoders differ
-_BLOCKS = (*range(8), 0b1010, 0b1100, 0b1110)
+_FRAUNHOFER_AT = 36  # bytes of a frame before Fraunhofer's tag, whatever the side information
+_MONO = _among(0b1100)  # channel mode and its extension
+_STEREO = _among(0b0000, 0b0100, 0b0110, 0b1000)  # without intensity stereo: decoders differ
+_BLOCKS = _among(*range(8), 0b1010, 0b1100, 0b1110)
 """A granule's blocks: whether they are other than long, then which (never 0), whether mixed (where
 decoders differ)."""
 
@@ -77,35 +84,34 @@ def _count(raw: IO[bytes], at: int, end: int, head: bytes) -> int:
     Raises:
         Damaged: Something else lies there, or side information says what cannot be.
     """
-    n_bytes = [0] * 256  # of a frame, by its third byte, which tells its bit rate and padding
-    for third in range(256):
-        if not (third ^ head[2]) & 0b1100:  # the same sample rate
-            n_bytes[third] = mp3_frame_bytes(bytes((*head[:2], third, head[3])))
+    n_bytes = _frame_bytes(head[:4])
     modes, n_head = _MONO if head[3] >> 6 == 3 else _STEREO, 4 + _side_bytes(head)
     is_mpeg_1 = bool(head[1] & 8)
     kind = int.from_bytes(read_at(raw, at + 3, 1)) & 0xCF  # all but the mode's extension
     n_frames = n_bits = n_used = 0  # bits of sound up to here, and up to where frames used them
     while at < end:
         data, starts, place = read_at(raw, at, min(_WINDOW, end - at)), [], 0
-        while place + 3 < len(data) and 0 < n_bytes[data[place + 2]] <= len(data) - place:
+        n_data = len(data)
+        while place + 3 < n_data and 0 < (length := n_bytes[data[place + 2]]) <= n_data - place:
             starts.append(place)
-            place += n_bytes[data[place + 2]]
-        if not starts or any(tag in data for tag in (*_COUNTING, b"VBRI")):  # as in joined files
+            place += length
+        if not starts:
             raise Damaged
-        frames = np.frombuffer(data, np.uint8)[np.add.outer(starts, range(n_head))]
+        places = np.add.outer(np.arange(_FRAUNHOFER_AT + 4), np.array(starts))
+        columns = np.frombuffer(data, np.uint8).take(places, mode="clip").astype(np.int64)
         own = 8 * (np.diff([*starts, place]) - n_head)
         filled = n_bits + np.cumsum(own)
-        is_sound, n_back, parts = _side_information(frames, is_mpeg_1)
+        is_sound, n_back, parts = _side_information(columns[:n_head], is_mpeg_1)
         begins = filled - own - 8 * n_back
-        ends = begins + parts.sum(axis=1)
-        last_begins = begins + parts[:, : is_mpeg_1 * parts.shape[1] // 2].sum(axis=1)
+        ends = begins + parts.sum(axis=0)
+        last_begins = begins + parts[: is_mpeg_1 * len(parts) // 2].sum(axis=0)
         # In a piece of a longer file the first sound may begin before it; then all make silence.
-        is_lost = (last_begins < -7) & (parts.max(axis=1) <= own)
+        is_lost = (last_begins < -7) & (parts.max(axis=0) <= own)
         is_sound &= is_lost | (begins >= np.maximum(np.append(n_used, ends[:-1]), 0))
-        is_sound &= (frames[:, :2] == (0xFF, head[1])).all(axis=1) & _among(
-            frames[:, 3] >> 4, modes
-        )
-        is_sound &= (frames[:, 3] & 0xCF == kind) & (ends <= filled)
+        is_sound &= (columns[0] == 0xFF) & (columns[1] == head[1]) & modes[columns[3] >> 4]
+        is_sound &= (columns[3] & 0xCF == kind) & (ends <= filled)
+        for tag, tag_at in (*((tag, n_head) for tag in _COUNTING), (b"VBRI", _FRAUNHOFER_AT)):
+            is_sound &= _number(columns, 8 * (tag_at - 4), 32) != int.from_bytes(tag)  # joined
         if not is_sound.all():
             raise Damaged
         n_frames, n_bits, n_used, at = n_frames + len(starts), filled[-1], ends[-1], at + place
@@ -114,28 +120,33 @@ def _count(raw: IO[bytes], at: int, end: int, head: bytes) -> int:
     return n_frames
 
 
+@lru_cache
+def _frame_bytes(head: bytes) -> tuple[int, ...]:
+    """Bytes of a frame of the sample rate of `head`, by its third byte, which tells its bit rate
+    and padding; 0 for other rates."""
+    thirds = (third if not (third ^ head[2]) & 0b1100 else 0 for third in range(256))
+    return tuple(mp3_frame_bytes(bytes((*head[:2], third, head[3]))) for third in thirds)
+
+
 def _side_information(
-    frames: np.ndarray, is_mpeg_1: bool
+    columns: np.ndarray, is_mpeg_1: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the first bytes of frames (n, bytes) say: whether decoders agree on it, how many bytes
-    before the frame's own its sound begins, and the bits of each granule and channel (n, parts)."""
+    """What the first bytes of frames (bytes, n) say: whether decoders agree on it, how many bytes
+    before the frame's own its sound begins, and the bits of each granule and channel (parts, n)."""
     back, of_granule, blocks_at = (9, 59, 33) if is_mpeg_1 else (8, 63, 38)  # bits
-    n_bits = 8 * (frames.shape[1] - 4)
-    is_sound, parts = np.ones(len(frames), bool), []
+    n_bits = 8 * (len(columns) - 4)
+    is_sound, parts = np.ones(columns.shape[1], bool), []
     for at in range(n_bits % of_granule, n_bits, of_granule):
-        parts.append(_number(frames, at, 12))
-        is_sound &= _number(frames, at + 12, 9) <= 288  # pairs of a granule's 576 values
-        is_sound &= _among(_number(frames, at + blocks_at, 4), _BLOCKS)
-    return is_sound, _number(frames, 0, back), np.stack(parts, axis=1)
+        parts.append(_number(columns, at, 12))
+        is_sound &= _number(columns, at + 12, 9) <= 288  # pairs of a granule's 576 values
+        is_sound &= _BLOCKS[_number(columns, at + blocks_at, 4)]
+    return is_sound, _number(columns, 0, back), np.stack(parts)
 
 
-def _among(values: np.ndarray, allowed: tuple[int, ...]) -> np.ndarray:
-    """Whether values of four bits are among those that are allowed."""
-    return np.isin(np.arange(16), allowed)[values]
-
-
-def _number(frames: np.ndarray, at: int, n: int) -> np.ndarray:
+def _number(columns: np.ndarray, at: int, n: int) -> np.ndarray:
     """The number in `n` bits of the side information, from bit `at` on."""
     end = (at + n + 7) // 8
-    values = frames[:, 4 + at // 8 : 4 + end] @ (256 ** np.arange(end - at // 8)[::-1])
+    values = columns[4 + at // 8]
+    for column in columns[5 + at // 8 : 4 + end]:
+        values = values << 8 | column
     return values >> (8 * end - at - n) & (1 << n) - 1

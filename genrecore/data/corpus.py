@@ -41,10 +41,16 @@ _TO_ACCEPT = "The setting audio.accept_damaged (--accept-damaged) uses what can 
 FULL_SCALE = 32768.0
 """Samples of the corpus are int16: full scale is 1."""
 
+_BLOCK = 2**16  # samples at a time: whole clips would be memory that each clip asks for anew
+
 
 def quantise(wave: np.ndarray) -> np.ndarray:
     """A wave in [-1, 1] as int16; the corpus and everything that must agree with it use this."""
-    return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    samples = np.empty(wave.shape, np.int16)
+    for at in range(0, len(wave), _BLOCK):
+        scaled = np.rint(wave[at : at + _BLOCK] * FULL_SCALE)
+        samples[at : at + _BLOCK] = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1)
+    return samples
 
 
 def dequantise(samples: np.ndarray) -> np.ndarray:

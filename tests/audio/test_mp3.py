@@ -204,7 +204,7 @@ def test_the_frames_of_a_long_file_need_constant_memory() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found == (n := 1000 * 1152 * len(frames), n, False)
-    assert len(content) > 30e6 > 4e6 > peak  # bytes: 1 MiB at once, and what its frames say
+    assert len(content) > 30e6 > 4e6 > peak  # bytes: half a MiB at once, and what its frames say
     with pytest.raises(Damaged):
         mp3.lengths(file, 0, len(content) - 1)
     with pytest.raises(Damaged):
