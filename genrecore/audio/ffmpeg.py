@@ -19,7 +19,7 @@ import soxr
 from genrecore.audio.formats import RATES_HZ, TOLERANCE_S, Damaged, Format, links, read_at
 from genrecore.errors import AudioError
 
-BLOCK_VALUES = 2**16  # 256 KiB of float32 a block, whatever the number of channels
+BLOCK_VALUES = 2**17  # 512 KiB of float32 a block, whatever the number of channels
 
 
 class FFmpegFile:
