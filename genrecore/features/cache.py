@@ -33,7 +33,7 @@ from genrecore.store.progress import Phase, Report, silent
 _FORMAT = 1
 _AFTER = ("channels", "colours")  # options that only say what becomes of a cached row
 _BATCH = 64
-_SAMPLES_AT_ONCE = 2**23
+_SAMPLES_AT_ONCE = 2**22
 _LARGE = 2**30  # bytes; a smaller file stays in memory once it was read
 
 

@@ -41,6 +41,7 @@ N_MELS = 96
 PATCH_FRAMES = 187
 _FRONT = ((204, 7, 38), (204, 7, 67), (51, 128, 1), (51, 64, 1), (51, 32, 1))
 """Maps, frames and bands of the first filters: two for timbre, three for time."""
+_AT_ONCE = 10  # patches
 LAYERS = {"penultimate": 200, "pooled": 1506}
 """Layers that serve as an embedding, and their numbers: the 200 units before the tags, and the
 maxima and means over time below them."""
@@ -141,13 +142,18 @@ class Musicnn(Encoder):
         self, patches: Tensor, layers: tuple[str, ...] = ("penultimate",)
     ) -> Tensor:
         """One embedding (patches, numbers) of each patch (patches, frames, bands)."""
-        image = self.normalise(patches[:, None])
-        # Patch by patch the maps of a filter stay in the processor's cache: 2.1 times as fast.
-        in_turn = image.device.type == "cpu" and not self.training
-        if in_turn and not torch.compiler.is_exporting():
-            values = torch.cat([self._front(some) for some in image.split(1)])
-        else:
-            values = self._front(image)
+        if self.training or patches.device.type != "cpu" or torch.compiler.is_exporting():
+            return self._embeddings(self._front(self.normalise(patches[:, None])), layers)
+        # The maps of a filter stay in the processor's cache patch by patch (2.1 times as fast), and
+        # what comes above them ten patches at a time (1.2 times as fast as eighty).
+        parts = []
+        for some in patches.split(_AT_ONCE):
+            images = self.normalise(some[:, None]).split(1)
+            parts.append(self._embeddings(torch.cat([*map(self._front, images)]), layers))
+        return torch.cat(parts)
+
+    def _embeddings(self, values: Tensor, layers: tuple[str, ...]) -> Tensor:
+        """Embeddings (patches, numbers) of the first filters' values (patches, 561, frames)."""
         levels = [values]
         for convolution, norm in zip(self.middle, self.middle_norms, strict=True):
             made = norm(convolution(values).relu())
