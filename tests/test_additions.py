@@ -53,26 +53,31 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {**facts, "printed": done.stdout}
 
 
+@pytest.mark.slow
 def test_the_command_lists_them(facts: dict[str, Any]) -> None:
     listed = json.dumps(facts["list"])
     assert all(f'"{name}"' in listed for name in TOYS)
 
 
+@pytest.mark.slow
 def test_a_run_made_of_them_trains_and_classifies(facts: dict[str, Any]) -> None:
     assert facts["states"] == ["done", "done"]
     assert json.loads(facts["classified"])
 
 
+@pytest.mark.slow
 def test_the_form_offers_them(facts: dict[str, Any]) -> None:
     for title in ("Toy tones", "Toy halves", "Toy octaves", "Toy linear", "Toy flip"):
         assert title in facts["train_page"], title
 
 
+@pytest.mark.slow
 def test_the_model_has_a_card(facts: dict[str, Any]) -> None:
     assert json.loads(facts["card"])["title"] == "Toy linear"
     assert "Toy linear" in facts["models_page"]
 
 
+@pytest.mark.slow
 def test_the_metric_shows_for_runs_that_were_there_before_it(facts: dict[str, Any]) -> None:
     assert "toy_hits" not in facts["compared_before"]
     assert "toy_hits" in facts["compared"]
@@ -80,10 +85,12 @@ def test_the_metric_shows_for_runs_that_were_there_before_it(facts: dict[str, An
     assert "Toy hits" in facts["report"]
 
 
+@pytest.mark.slow
 def test_the_page_opens(facts: dict[str, Any]) -> None:
     assert "It was added by one script." in facts["toy_page"]
 
 
+@pytest.mark.slow
 def test_every_file_of_a_family_is_imported_without_a_list_and_not_scikit_learn_with_them(
     facts: dict[str, Any],
 ) -> None:

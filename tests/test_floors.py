@@ -106,6 +106,7 @@ def test_only_pages_import_streamlit() -> None:
 
 
 # What must answer at once, or runs beside a training, loads neither torch nor librosa.
+@pytest.mark.slow
 def test_these_packages_import_no_torch() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -72,6 +72,7 @@ def output(process: subprocess.Popen[str]) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_the_source_distribution_gives_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     (archive,) = wheel.parent.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
@@ -91,6 +92,7 @@ def test_the_wheel_holds_all_files_of_the_package_and_the_dashboard(wheel: Path)
     assert {name for name in names if ".dist-info/" not in name} == expected | pages
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_installed_it_serves_the_dashboard_and_leaves_the_folder_as_it_is(
     start: Callable[..., subprocess.Popen[str]], page: Page, tmp_path: Path
@@ -116,6 +118,7 @@ def test_installed_it_serves_the_dashboard_and_leaves_the_folder_as_it_is(
     assert list((tmp_path / "work").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_installed_it_finds_runs_of_the_working_folder_and_else_those_of_the_user(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_installed_it_finds_runs_of_the_working_folder_and_else_those_of_the_use
     }
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_installed_it_carries_out_the_demo(
     start: Callable[..., subprocess.Popen[str]], tmp_path: Path

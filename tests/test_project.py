@@ -43,6 +43,7 @@ def test_the_floors_are_those_of_the_test() -> None:
     assert list(floors.values()) == [set(rooms) for rooms in FLOORS]
 
 
+@pytest.mark.slow
 def test_the_example_of_a_metric_counts_right() -> None:
     (example,) = re.findall(r"```python\n(.+?)```", text("CONTRIBUTING.md"), re.DOTALL)
     check = (

@@ -80,10 +80,12 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
+@pytest.mark.slow
 def test_tests_are_skipped_for_known_reasons_only() -> None:
     assert {name for name, tree in modules().items() if calls(tree) & SKIP} == MAY_SKIP
 
 
+@pytest.mark.slow
 def test_without_a_network_only_the_tests_of_encoders_are_skipped() -> None:
     fixtures = {"musicnn", "fetched_encoders"}
     found = {name for name, tree in modules().items() if names(tree) & fixtures}

@@ -68,6 +68,7 @@ def _reads(node: ast.Call) -> bool:
     return name.endswith(READERS)
 
 
+@pytest.mark.slow
 def test_only_the_store_reads_files_of_run_folders() -> None:
     """Above the store nobody opens a file for reading himself, but for a few others."""
     places = []

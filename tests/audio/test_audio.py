@@ -168,6 +168,7 @@ def test_a_forged_frame_count_costs_a_sentence_and_no_memory(
     assert peak < 20e6  # bytes; the blocks and a few seconds of wave
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_for_six_channels_at_192_khz(tmp_path: Path) -> None:
     path = tmp_path / "big.wav"
     seconds = 24
@@ -270,6 +271,7 @@ def test_of_half_a_file_what_is_there_can_be_taken_with_a_warning(
     np.testing.assert_allclose(half.wave, expected, rtol=0, atol=rounding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])
 @pytest.mark.parametrize("rate_hz", [RATE_HZ, 44_100])
 def test_the_blocks_of_a_stream_are_the_whole_wave(

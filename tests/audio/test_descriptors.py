@@ -86,6 +86,7 @@ def librosas(wave: np.ndarray) -> dict[str, np.ndarray]:
     return series | {f"mfcc{number}": values for number, values in enumerate(mfcc, 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIGNALS | SHORT)
 def test_what_librosa_computes_of_one_spectrum_is_the_same(name: str) -> None:
     wave = (SIGNALS | SHORT)[name]
@@ -259,6 +260,7 @@ def _against_the_published_table(real_data: Path, paths: list[Path]) -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_published_table_comes_out(real_data: Path) -> None:
     paths = sorted((real_data / "gtzan/genres_original").glob("*/*.wav"))
     _against_the_published_table(real_data, paths[3::13])

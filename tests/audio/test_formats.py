@@ -142,6 +142,7 @@ def written_and_checked(recording: tuple[str, int, int, float, int]) -> None:
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 @given(recordings())
 @settings(max_examples=12, derandomize=True, **QUIET)

@@ -74,6 +74,7 @@ def check_same(source: Source) -> None:
     assert facts[0] == facts[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(
     "rate_hz", [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
@@ -195,6 +196,7 @@ def test_a_length_that_cannot_be_counted_is_left_to_ffmpeg() -> None:
     assert chosen.n_decoded == n == 1152 * len(frames_of(content))
 
 
+@pytest.mark.slow
 def test_the_frames_of_a_long_file_need_constant_memory() -> None:
     frames = frames_of(by_ffmpeg(2.0, 44_100, 2, write_xing="0"))[2:-2]
     content = 1000 * b"".join(frames)  # 50 minutes

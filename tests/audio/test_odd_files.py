@@ -37,6 +37,7 @@ def odd_files(real_data: Path) -> list[Path]:
     return sorted((real_data / "odd_audio").iterdir())
 
 
+@pytest.mark.slow
 def test_every_odd_file_is_read_to_its_end(real_data: Path, capfd: Any) -> None:
     for path in odd_files(real_data):
         for source in (path, path.read_bytes()):
@@ -289,6 +290,7 @@ def read_in_every_way(content: bytes) -> None:
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.slow
 @given(damaged())
 @settings(max_examples=60, derandomize=True, **QUIET)
 def test_no_content_ends_in_anything_but_an_error_for_people(content: bytes) -> None:
@@ -338,6 +340,7 @@ class _Changing(io.BytesIO):
         return super().read(n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grows", [True, False])
 def test_a_file_that_grows_or_shrinks_is_read_or_refused_in_a_sentence(grows: bool) -> None:
     for content in contents():

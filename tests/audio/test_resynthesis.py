@@ -119,6 +119,7 @@ def test_the_range_named_elsewhere_has_as_many_bands(hz: float, scale: str) -> N
     assert bank.between(hz, 2 * hz) == pytest.approx(96 * (mel[1] - mel[0]) / (mel[3] - mel[2]))
 
 
+@pytest.mark.slow
 def test_the_beat_of_a_metronome_is_found_and_silence_has_none() -> None:
     wave = np.zeros(8 * RATE_HZ, dtype=np.float32)
     click = np.exp(-np.arange(900) / 120) * np.sin(np.arange(900) * 0.4)

@@ -77,6 +77,7 @@ def test_ten_patches_are_corners_and_middle_and_their_probabilities_are_averaged
 Tiny = Callable[..., RunConfig]
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_patches_and_is_asked_with_whole_images(store: Path, tiny: Tiny) -> None:
     config = tiny(augment="patches", feature__n_mels=40, model="cnn")
     classifier = Classifier(ResolvedConfig(config), ["a", "b"])

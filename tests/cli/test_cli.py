@@ -79,6 +79,7 @@ def test_wrong_usage_is_exit_code_2(store: Path) -> None:
     assert all_runs(store) == []
 
 
+@pytest.mark.slow
 def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     result = in_a_process("train", *SMALL, "--json")
     assert result.returncode == 0, result.stderr
@@ -100,6 +101,7 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     assert data["pairs"][0]["only_a"] == 0
 
 
+@pytest.mark.slow
 def test_listing_runs_loads_nothing_heavy(store: Path) -> None:
     shutil.copytree(ROOT / "tests" / "store" / "old_runs", store, dirs_exist_ok=True)
     genrecore("runs", "list")  # scores are computed once, and kept
@@ -233,6 +235,7 @@ def test_where_only_a_split_that_leaks_is_possible_train_names_the_command_that_
         assert (queued.config.split.name, queued.config.allow_leaks) == ("stratified", True)
 
 
+@pytest.mark.slow
 def test_train_takes_the_best_split_and_on_the_demo_music_that_of_ever(
     nobody_starts: Path, tmp_path: Path
 ) -> None:
@@ -252,6 +255,7 @@ def test_train_takes_the_best_split_and_on_the_demo_music_that_of_ever(
     refused(genrecore("train", "--split", "auto", "--set", "split.n_folds=4"), 2, "no options")
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_dataset_is_a_flag_of_every_command_that_trains(
     nobody_starts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +282,7 @@ def test_the_folder_of_a_dataset_is_a_flag_of_every_command_that_trains(
     refused(genrecore("train", "--run", "latest", "--folder", "."), 2, "takes no others")
 
 
+@pytest.mark.slow
 def test_a_split_that_leaks_or_leaves_genres_untested_is_not_queued(nobody_starts: Path) -> None:
     refused(genrecore("train", "--background", "--split", "stratified"), 2, "--allow-leaks")
     few = ["--set", "dataset.n_clips=4", "--split", "belton", "--allow-leaks"]

@@ -115,6 +115,7 @@ def test_train_on_a_cluster_is_queued_for_it(nobody_starts: Path) -> None:
     refused(result, 2, "--run uses the settings in its folder")
 
 
+@pytest.mark.slow
 def test_a_plan_deals_its_runs_over_places_and_keeps_them(nobody_starts: Path) -> None:
     for name in ("gpu", "cpu"):
         keep_profile(nobody_starts, name)
@@ -135,6 +136,7 @@ def test_a_plan_deals_its_runs_over_places_and_keeps_them(nobody_starts: Path) -
     assert places(nobody_starts) == ["", "slurm:cpu", "slurm:gpu", "", ""]
 
 
+@pytest.mark.slow
 def test_trials_of_a_search_and_runs_of_leaks_and_papers_go_to_their_places(
     nobody_starts: Path, tiny: Tiny
 ) -> None:

@@ -56,6 +56,7 @@ def test_every_command_works_for_the_other_runs(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_report_says_how_many_runs_could_not_be_read(
     damaged: tuple[list[Run], list[Run]], tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_taken_port_that_was_asked_for_is_wrong_usage(
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_the_demonstration_looks_for_a_port_when_it_serves(
     store: Path, tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_demonstration_looks_for_a_port_when_it_serves(
     assert 0 < int(served[served.index("--server.port") + 1]) != port
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_no_server_and_the_runs_go_on(
     store: Path, tiny: Callable[..., RunConfig], taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

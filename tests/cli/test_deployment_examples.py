@@ -56,6 +56,7 @@ def test_the_build_of_a_container_gets_what_the_package_is_built_of_and_no_secre
     assert all((ROOT / name.removeprefix("!")).exists() for name in let_in)
 
 
+@pytest.mark.slow
 def test_the_app_of_open_ondemand_opens_the_dashboard_with_its_token(store: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

@@ -57,6 +57,7 @@ def test_a_full_and_a_read_only_disk_are_seen(
     refused(genrecore("doctor"), 1, f"{small_disk} cannot be written: Read-only file system.")
 
 
+@pytest.mark.slow
 def test_a_clock_that_disagrees_with_the_disks_and_what_was_left_are_remarks(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_clock_that_disagrees_with_the_disks_and_what_was_left_are_remarks(
 # Licences and the bill of materials
 
 
+@pytest.mark.slow
 def test_every_package_that_is_needed_has_a_licence_that_is_allowed() -> None:
     needed = packages.needed()
     assert len(needed) > 60
@@ -90,6 +92,7 @@ def test_every_package_that_is_needed_has_a_licence_that_is_allowed() -> None:
     assert copyleft == ["soxr"]
 
 
+@pytest.mark.slow
 def test_everything_that_is_asked_for_is_listed_with_what_it_needs_in_turn() -> None:
     listed = {canonicalize_name(package.name): package for package in packages.needed()}
     own = listed["genrecore"]
@@ -99,6 +102,7 @@ def test_everything_that_is_asked_for_is_listed_with_what_it_needs_in_turn() -> 
     assert "pytest" not in listed
 
 
+@pytest.mark.slow
 def test_licences_and_an_sbom_come_by_command(tmp_path: Path) -> None:
     rows = json.loads(command("doctor", "--licences", "--json"))
     licences = {row["package"]: row["licence"] for row in rows}

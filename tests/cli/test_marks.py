@@ -51,6 +51,7 @@ def test_a_comparison_names_the_marks_in_every_sentence_and_table(runs: list[Run
     assert runs[0].title.endswith("(leak)")
 
 
+@pytest.mark.slow
 def test_report_and_tables_tell_leaks_from_what_cannot_be_known(runs: list[Run]) -> None:
     compared = comparison.compare(runs)
     page = html.html(compared)

@@ -122,6 +122,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["runs list", "datasets list"])
 def test_what_a_library_prints_does_not_reach_the_answer(line: str, ground: dict[str, str]) -> None:
     done = subprocess.run(
@@ -159,6 +160,7 @@ print(*codes)
 """
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_ends_every_command_in_peace(
     ground: dict[str, str], own_cache: Path
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_pipe_that_is_closed_ends_every_command_in_peace(
     assert set(codes.values()) == {128 + signal.SIGPIPE}, codes
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_fails(ground: dict[str, str]) -> None:
     for flags in ([], ["--json"]):
         with open("/dev/full", "w", encoding="utf-8") as full:
@@ -204,6 +207,7 @@ def test_head_takes_a_line_and_goes(ground: dict[str, str]) -> None:
     assert (done.stdout in ("[0\n", "[141\n"), done.stderr) == (True, "")
 
 
+@pytest.mark.slow
 def test_the_command_speaks_without_a_locale(ground: dict[str, str]) -> None:
     plainest = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run(

@@ -295,6 +295,7 @@ def test_genres_that_are_tested_but_not_trained_and_the_reverse_are_told() -> No
     )
 
 
+@pytest.mark.slow
 def test_the_split_by_artist_of_the_demo_passes_and_the_split_by_clip_is_refused() -> None:
     clips = datasets.load("demo", {"n_genres": 3, "n_clips": 20, "clip_s": 2.0, "n_artists": 5})
     assert not audit(apply_split(clips, "by_artist")).refused
@@ -372,6 +373,7 @@ def test_every_finding_has_a_known_kind_and_severity_and_the_worst_come_first() 
     assert ranks[0] == 0
 
 
+@pytest.mark.slow
 def test_106_574_clips_are_audited_without_looking_at_each_pair() -> None:
     n, generator = 106_574, np.random.default_rng(7)
     clips = pd.DataFrame(
@@ -393,6 +395,7 @@ def test_106_574_clips_are_audited_without_looking_at_each_pair() -> None:
 # Real clips and the command
 
 
+@pytest.mark.slow
 def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_data: Path) -> None:
     text = command(
         "datasets", "audit", "gtzan", "--folder", str(real_data / "gtzan"), "--headers", "--json"
@@ -406,6 +409,7 @@ def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_d
     assert all(sentence.endswith("artist-grouped folds are impossible.") for sentence in single)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_refused_and_ends_well() -> None:
     arguments = ["datasets", "audit", "demo", "--table-only", "--set", "n_genres=3"]
     arguments += ["--set", "n_clips=20", "--set", "clip_s=2.0", "--set", "n_artists=5"]

@@ -30,6 +30,7 @@ def _no_answers_yet() -> None:
         file.unlink()
 
 
+@pytest.mark.slow
 def test_an_audit_is_kept_as_it_was_printed_and_read_by_its_subject() -> None:
     printed = command(
         "datasets", "audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json"
@@ -51,6 +52,7 @@ def test_an_audit_is_kept_as_it_was_printed_and_read_by_its_subject() -> None:
     assert cached_results.newest("prepare", configured()) is None
 
 
+@pytest.mark.slow
 def test_the_newest_of_several_ways_to_find_out_counts() -> None:
     command("datasets", "prepare", "demo", *DEMO)
     first = cached_results.newest("prepare", configured())
@@ -104,6 +106,7 @@ def test_the_stamp_changes_with_the_files(tmp_path: Path, change: Callable[[Path
     assert cached_results.stamp(datasets.load("folder", options)) != before
 
 
+@pytest.mark.slow
 def test_an_option_without_a_dot_is_the_datasets_own() -> None:
     command("datasets", "audit", "demo", *DEMO, "--set", "seed=5", "--table-only")
     assert cached_results.newest("audit", configured(dataset__seed=5)) is not None

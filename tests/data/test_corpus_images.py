@@ -116,6 +116,7 @@ def _of_tables(tiny: Tiny, folder: Path, form: str, **values: object) -> RunConf
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "n_segments"), [("table_30s", 1), ("table_3s", 10)])
 def test_a_run_on_a_table_learns_and_knows_its_clips(
     store: Path, tiny: Tiny, tmp_path: Path, form: str, n_segments: int

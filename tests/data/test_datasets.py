@@ -68,6 +68,7 @@ def test_demo_files_are_mono_16_bit_and_as_long_as_asked() -> None:
         assert row.duration_s == 2.0
 
 
+@pytest.mark.slow
 def test_demo_music_is_the_same_for_the_same_seed_and_different_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_demo_reports_every_clip_and_says_nothing_the_second_time(own_cache: Pat
     assert len(progress) == 19
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_demo_is_made_leaves_nothing_behind(own_cache: Path) -> None:
     def stop_at_four(phase: str, done: int, total: int) -> None:
         if done == 4:
@@ -121,6 +123,7 @@ def test_a_stop_while_the_demo_is_made_leaves_nothing_behind(own_cache: Path) ->
     assert len(datasets.load("demo", TINY)) == 18
 
 
+@pytest.mark.slow
 def test_two_first_uses_at_once_end_with_one_whole_dataset(own_cache: Path) -> None:
     tables, errors = [], []
 

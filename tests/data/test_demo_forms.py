@@ -34,6 +34,7 @@ def test_every_form_has_the_same_clips_artists_and_albums(form: str, medium: str
     pd.testing.assert_frame_equal(audio[same], table[same])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["audio", "images", "table_30s", "table_3s"])
 def test_what_is_expected_before_it_is_made_is_what_comes(form: str, own_cache: Path) -> None:
     facts, options = DATASETS["demo"].facts, DATASETS.choose("demo", SMALL | {"form": form}).options
@@ -48,6 +49,7 @@ def test_what_is_expected_before_it_is_made_is_what_comes(form: str, own_cache: 
     pd.testing.assert_frame_equal(expected[columns], table[columns])
 
 
+@pytest.mark.slow
 def test_the_tables_hold_the_descriptors_of_the_clips_and_of_their_tenths() -> None:
     clip = datasets.load("demo", SMALL).iloc[6]
     wave, rate_hz = soundfile.read(clip["path"], dtype="float32")
@@ -82,6 +84,7 @@ def test_an_image_shows_a_high_tone_above_a_low_one(tmp_path: Path) -> None:
     assert high < 144 < low  # the first row is the top
 
 
+@pytest.mark.slow
 def test_the_written_folder_is_read_as_gtzan_in_every_form(tmp_path: Path) -> None:
     settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     answer = json.loads(

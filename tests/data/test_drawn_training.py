@@ -91,6 +91,7 @@ def test_old_configurations_keep_their_signatures() -> None:
     assert signature(with_values(RunConfig(), {"clips_per_genre": 5})) != "44136fa355"
 
 
+@pytest.mark.slow
 def test_more_than_there_is_trains_bit_for_bit_as_without_the_field(
     store: Path, tiny: Tiny
 ) -> None:
@@ -125,6 +126,7 @@ def counts_of_a_thinned_run_agree(run: Run, n: int) -> None:
     assert any(f"{n} of each genre" in note for note in run.status["notes"])
 
 
+@pytest.mark.slow
 def test_a_classical_model_learns_from_the_drawn_clips(
     store: Path, tiny: Tiny, tables: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_changed_copy_of_real_music_is_found_and_nothing_else(
     check_found(real_music, change)
 
 
+@pytest.mark.slow
 def test_one_recording_has_the_copies_that_it_has_among_all_pairs(music: Waves) -> None:
     prints = {name: fingerprint(wave, RATE_HZ) for name, wave in music.items()}
     prints |= {f"{name} again": fingerprint(as_mp3(wave), RATE_HZ) for name, wave in music.items()}
@@ -253,6 +254,7 @@ def test_a_family_of_many_copies_hangs_together(music: Waves) -> None:
     assert reached == set(prints)
 
 
+@pytest.mark.slow
 def test_a_jingle_shared_by_hundreds_of_clips_pairs_none() -> None:
     generator = np.random.default_rng(7)
     jingle = generator.integers(1, 2**32, 86, dtype=np.uint32)  # 1 s

@@ -108,6 +108,7 @@ def test_a_split_published_as_one_that_keeps_artists_apart_is_believed() -> None
     assert separation(again).answer == "cannot be known"
 
 
+@pytest.mark.slow
 def test_the_demo_by_artist_is_kept_apart() -> None:
     clips = datasets.load("demo", {"n_clips": 6})
     assert separation(apply_split(clips, "by_artist")).answer == "kept apart"

@@ -286,6 +286,7 @@ def _tables(draw: st.DrawFn) -> pd.DataFrame:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, derandomize=True, database=None)
 @given(clips=_tables(), seed=st.integers(0, 2**31), fold=st.integers(0, 2))
 def test_groups_never_cross_whatever_the_table(clips: pd.DataFrame, seed: int, fold: int) -> None:
@@ -335,6 +336,7 @@ def test_ratios_hold_within_one_clip_a_genre(
             assert (abs(counts.loc[f"g{genre}"] - exact) < 1 + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_clips_are_dealt() -> None:
     rng = np.random.default_rng(0)
     n = 106_574  # as many as FMA's full set

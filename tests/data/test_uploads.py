@@ -140,6 +140,7 @@ def test_the_command_unpacks_and_names_the_next_one(tmp_path: Path, store: Path)
     assert stored_names(store) == [name]
 
 
+@pytest.mark.slow
 def test_two_at_once_make_one(tmp_path: Path, store: Path) -> None:
     archive = zipped(tmp_path / "songs.zip", MUSIC)
     program = "import sys; from genrecore.data import uploads; from pathlib import Path; print("

@@ -210,6 +210,7 @@ def run_bash(block: Block) -> None:
         assert "Traceback" not in result.stderr, problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     [

@@ -79,6 +79,7 @@ def _targets(pages: dict[Path, _Page]) -> Iterator[tuple[Path, str, Path, str]]:
                 yield path, link, file, unquote(parts.fragment)
 
 
+@pytest.mark.slow
 def test_links_and_anchors_lead_to_what_is_there(pages: dict[Path, _Page], site: Path) -> None:
     images = (".png", ".svg")  # theirs say in which theme they are shown
     lost = [
@@ -91,6 +92,7 @@ def test_links_and_anchors_lead_to_what_is_there(pages: dict[Path, _Page], site:
     assert len(pages) > 5
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_from_another_host(pages: dict[Path, _Page], site: Path) -> None:
     for path, page in pages.items():
         away = [address for address in page.loaded if urlsplit(address).netloc]
@@ -102,6 +104,7 @@ def test_nothing_is_fetched_from_another_host(pages: dict[Path, _Page], site: Pa
         assert not away, path
 
 
+@pytest.mark.slow
 def test_the_reference_holds_every_command_field_and_part(site: Path) -> None:
     folder = site / "reference"
     text = {name: (folder / f"{name}.html").read_text() for name in ("command", "configuration")}
@@ -118,6 +121,7 @@ def test_the_reference_holds_every_command_field_and_part(site: Path) -> None:
         assert pages == {"index", *registry}
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pages_can_be_read_by_everybody(
@@ -132,6 +136,7 @@ def test_pages_can_be_read_by_everybody(
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_page_opens_from_a_file_with_style_and_search(browser: Browser, site: Path) -> None:
     context = browser.new_context(offline=True, color_scheme="dark")

@@ -51,6 +51,7 @@ def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
     assert pairs["sentence"].str.contains("adjusted for 6 pairs|with 6 pairs compared").all()
 
 
+@pytest.mark.slow
 def test_the_headline_says_who_wins_in_plain_words(store: Path) -> None:
     def headline(*shares: float) -> str:
         two = [

@@ -224,6 +224,7 @@ def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) ->
     assert "the embeddings of its clips are not computed yet" in finished.log()
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_spoils_no_run(
     store: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def _rewrite(run: Run, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]
     return Run(run.folder)
 
 
+@pytest.mark.slow
 def test_pooled_folds_test_every_clip_exactly_once(folds: list[Run]) -> None:
     pooled = pool_folds(reversed(folds))
     clips = folds[0].clips

@@ -205,6 +205,7 @@ def test_judgements_of_an_earlier_version_stay_and_later_ones_are_added(store: P
     assert reviews["content"].tolist() == ["", "aa"]
 
 
+@pytest.mark.slow
 def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path) -> None:
     a, b, c = (fake_run(store, draw_right(0.5, 60, k), seed=k) for k in range(3))
     predictions = mistakes.clip_predictions(a)

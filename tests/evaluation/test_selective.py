@@ -324,6 +324,7 @@ def promises_kept(
     return broken / n, there / n, float(np.mean(answered))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_artists", "per_artist", "alike"), [(150, 1, 0.0), (60, 3, 1.0)])
 def test_promised_precision_holds_on_held_out_clips(
     n_artists: int, per_artist: int, alike: float

@@ -128,6 +128,7 @@ def test_the_spread_of_seeds_is_pooled_over_systems(store: Path) -> None:
     assert n_systems == 0
 
 
+@pytest.mark.slow
 def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
     def error(n: int) -> float:
         a = [fake_run(store, draw_right(0.7, 180, 100 + k), seed=k, fold=0) for k in range(n)]
@@ -160,6 +161,7 @@ def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
     assert row["accuracy"] == pytest.approx(accuracy)
 
 
+@pytest.mark.slow
 def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path) -> None:
     a, b = folded(store, "cnn", 0.8, range(3)), folded(store, "mlp", 0.5, range(2))
     compared = systems.compare(systems.group_runs([*a, *b]))

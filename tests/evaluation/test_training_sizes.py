@@ -48,6 +48,7 @@ def right(run: Run) -> np.ndarray:
     return predicted == table["genre"].map({n[2:]: k for k, n in enumerate(columns)}).to_numpy()
 
 
+@pytest.mark.slow
 def test_a_curve_is_the_mean_of_its_draws_with_the_interval_of_systems(store: Path) -> None:
     steep = runs_of(store, {0: 0.9, 2: 0.6, 1: 0.3})
     single = runs_of(store, {0: 0.5}, model="mlp")
@@ -165,6 +166,7 @@ def test_the_chart_has_a_tick_at_each_size_bands_and_all_numbers(store: Path) ->
     assert chart.table["Step"].iloc[0] is nan or np.isnan(chart.table["Step"].iloc[0])
 
 
+@pytest.mark.slow
 def test_a_report_of_systems_that_form_a_curve_draws_it(store: Path) -> None:
     runs = runs_of(store, {1: 0.3, 0: 0.9}) + runs_of(store, {0: 0.5}, model="mlp")
     groups = systems.group_runs(runs)

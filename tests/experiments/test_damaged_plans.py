@@ -153,6 +153,7 @@ def test_a_setting_that_does_not_exist_is_named(search: Plan) -> None:
     assert "expected the name of a setting" in words(open_page("plans"))
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_million_runs_is_not_read(search: Plan) -> None:
     run = {"changes": {}, "config": {}, "reuses": ""}
     with_value("runs", [run] * 100_000)(search.folder / "plan.json")

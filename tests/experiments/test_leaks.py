@@ -47,6 +47,7 @@ def test_a_run_on_a_leaky_split_is_marked_everywhere(store: Path, tiny: Tiny) ->
     assert "--allow-leaks" in shlex.join(train_command(leaky.config))
 
 
+@pytest.mark.slow
 def test_genres_left_out_and_merged_are_trained_so_and_said(store: Path, tiny: Tiny) -> None:
     names = sorted(trained(tiny(training__epochs=1), store).clips["genre"].unique())
     run = trained(tiny(dataset__n_genres=4, genres__merge=f"both = {names[0]}, {names[1]}"), store)
@@ -56,6 +57,7 @@ def test_genres_left_out_and_merged_are_trained_so_and_said(store: Path, tiny: T
     assert any(names[0] in note and "both" in note for note in run.status["notes"])
 
 
+@pytest.mark.slow
 def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: Tiny) -> None:
     planned = leaklab.draft(tiny(training__epochs=1), 3).configs
     assert len(planned) == 6

@@ -193,6 +193,7 @@ def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) 
             assert getattr(config, first).name == value, (row.name, dotted)
 
 
+@pytest.mark.slow
 def test_lius_recipe_speaks_of_every_value_also_of_those_at_their_defaults() -> None:
     liu = papers.study("liu")
     of_no_recipe = re.compile(
@@ -246,6 +247,7 @@ def test_a_choice_stands_for_the_rows_it_chooses_among() -> None:
         papers.config_of(qin, "mlp_1e-5", "published", music=Music(dataset="fma_small"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_a_rehearsal_is_less_of_everything_and_says_so(study: Study) -> None:
     first_of_groups = {row.group: row.name for row in study.rows}.values()

@@ -58,6 +58,7 @@ def card_of(study: str, row: str) -> Card:
     return cards.model_card(config.model.name, config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", papers.study_names())
 def test_every_row_has_the_input_and_the_parameters_of_its_study(name: str) -> None:
     built: dict[tuple[str, Any], set[int]] = {}

@@ -45,6 +45,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield rehearsals(base / "rehearsals")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", papers.study_names())
 def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehearsed: Path) -> None:
     study = papers.study(name)
@@ -66,6 +67,7 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
     assert study.title_of(ROWS[name]) in text
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None:
     study = papers.study("liu")
     for run in papers.find_runs(study, True, rehearsed).of_row("cnn_cyclic", "published"):
@@ -90,6 +92,7 @@ def test_protocols_that_are_alike_share_a_run(nobody_starts: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None:
     from genrecore.training.weights import load_classifier
 
@@ -183,6 +186,7 @@ def test_an_interval_of_one_run_is_as_wide_as_the_binomial_one_without_artists()
     assert both.error > alone.error  # two runs that differ say little of a third
 
 
+@pytest.mark.slow
 def test_a_choice_looks_at_test_clips_only_where_the_study_did(
     rehearsed: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +234,7 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
     assert gap.printed == 0.565
 
 
+@pytest.mark.slow
 def test_badges_tell_rehearsals_from_leaks(rehearsed: Path) -> None:
     (hong,) = papers.find_runs(papers.study("hong"), True, rehearsed).of_row(
         "resnet18", "published"
@@ -245,6 +250,7 @@ def test_badges_tell_rehearsals_from_leaks(rehearsed: Path) -> None:
     assert any(benito.title in note and "rehearsal" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_the_command_lists_shows_and_reports(
     rehearsed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_plan_that_makes_no_run_is_refused() -> None:
         draft(BASE, [{"seed": list(range(100)), "split_seed": list(range(100))}])
 
 
+@pytest.mark.slow
 def test_every_table_of_a_study_makes_the_runs_of_its_rows() -> None:
     counts = {}
     for name, (study, sweep) in sweeps().items():
@@ -155,6 +156,7 @@ def test_the_runs_of_a_plan_are_queued_in_its_order_and_know_it(nobody_starts: P
     assert not plans.queue_missing(plan)  # nothing is queued twice
 
 
+@pytest.mark.slow
 def test_stopping_a_plan_cancels_what_waits_and_going_on_queues_the_same_runs(
     nobody_starts: Path,
 ) -> None:
@@ -179,6 +181,7 @@ def test_stopping_a_plan_cancels_what_waits_and_going_on_queues_the_same_runs(
         plans.stop(over)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_there_is_not_trained_twice_unless_asked(
     nobody_starts: Path, earlier: Run
 ) -> None:
@@ -243,6 +246,7 @@ def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> 
     assert estimator.estimate(with_values(earlier.config, {"model": "crnn"})).source == ""
 
 
+@pytest.mark.slow
 def test_without_earlier_runs_steps_are_measured_and_kept(
     own_cache: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +335,7 @@ def test_tables_are_listed_with_what_the_studies_print(store: Path) -> None:
     assert "Table 1" in genrecore("plans", "tables").stdout
 
 
+@pytest.mark.slow
 def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
     refused(genrecore("sweep", "--model", "cnn,resnet19", "--dry-run"), 0)  # the other one is left
     refused(genrecore("sweep", "--model", "resnet19,resnet20"), 2, "None of the 2", "resnet19")

@@ -157,6 +157,7 @@ def test_test_predictions_are_not_looked_at(nobody_starts: Path) -> None:
     assert study_of(plan).best_value == run.history["valid_accuracy"].max()
 
 
+@pytest.mark.slow
 def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
     base = with_values(BASE, {"training.epochs": 6, "training.watch": "loss"})
     # At a rate of 1 the first epochs throw the weights far off: losses of 18 against about 1.
@@ -209,6 +210,7 @@ def test_a_run_that_fails_or_is_stopped_by_hand_counts_as_failed_with_its_reason
     assert not Plan(plan.folder).done
 
 
+@pytest.mark.slow
 def test_the_same_settings_are_trained_once_and_scored_as_often_as_they_are_drawn(
     nobody_starts: Path,
 ) -> None:
@@ -219,6 +221,7 @@ def test_the_same_settings_are_trained_once_and_scored_as_often_as_they_are_draw
     assert len(runs.all_runs(nobody_starts)) == len(widths) <= 2
 
 
+@pytest.mark.slow
 def test_a_search_over_two_slots_asks_for_two_runs_at_a_time(nobody_starts: Path) -> None:
     slots.share_cpu(2, nobody_starts)
     plan = searching.create(BASE, {"training.lr": Range(1e-3, 1e-1)}, Strategy("tpe", n_trials=3))
@@ -236,6 +239,7 @@ def test_a_search_over_two_slots_asks_for_two_runs_at_a_time(nobody_starts: Path
     assert len({trial.params["training.lr"] for trial in study_of(plan).get_trials()}) == 3
 
 
+@pytest.mark.slow
 def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path) -> None:
     plan = searching.create(
         BASE, {"training.lr": Range(1e-3, 1e-1)}, Strategy("random", n_trials=3)
@@ -301,6 +305,7 @@ def test_a_run_that_was_queued_while_the_search_was_stopped_is_taken_back(
     assert (run.state, run.reason) == ("stopped", plans.STOPPED)
 
 
+@pytest.mark.slow
 def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
     arguments = sweep_command(BASE, {"training.lr": "1e-4..1e-2:log"})[1:]
     result = genrecore(*arguments, "--search", "tpe", "--trials", "7", "--dry-run", "--json")

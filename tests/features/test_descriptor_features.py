@@ -45,6 +45,7 @@ def test_waves_become_their_descriptors_and_parts_a_sequence(waves: torch.Tensor
     )
 
 
+@pytest.mark.slow
 def test_a_run_on_audio_learns_from_descriptors_and_judges_files(
     store: Path, tiny: Callable[..., RunConfig]
 ) -> None:

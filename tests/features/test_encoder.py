@@ -34,6 +34,7 @@ def sound(batch: int = 2, seconds: float = 10.0, seed: int = 7) -> Tensor:
     return 0.1 * noise * torch.linspace(0.1, 3.0, batch)[:, None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_a_batch_equals_its_items_and_the_shape_is_as_announced(name: str) -> None:
@@ -82,6 +83,7 @@ def test_a_sound_shorter_than_a_patch_is_repeated_until_it_fills_one() -> None:
     assert feature()(torch.zeros(1, 1, 160_000)).isfinite().all()  # silence
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_pooling_and_layers_are_of_the_patches() -> None:
     waves = sound(2)
@@ -156,6 +158,7 @@ def gradients(values: dict[str, object], genres: list[str], waves: Tensor) -> di
     return {name: p.grad for name, p in classifier.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.slow
 def test_gradients_reach_an_encoder_that_is_trained_on_and_no_frozen_one() -> None:
     frozen = {**PRESETS["musicnn"].thing, "model": "mlp", "standardise": "none"}
     names = gradients(frozen, ["a", "b"], sound(2, 30.0))

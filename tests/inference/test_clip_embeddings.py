@@ -36,6 +36,7 @@ def heard() -> Iterator[list[str]]:
     hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["labels", "search"])
 def test_one_pass_gives_what_labels_and_searches_need(
     first: str, own_cache: Path, fetched_encoders: Path, heard: list[str]
@@ -54,6 +55,7 @@ def test_one_pass_gives_what_labels_and_searches_need(
     np.testing.assert_array_equal(found.values[7], expected)
 
 
+@pytest.mark.slow
 def test_what_training_computed_of_whole_clips_is_not_computed_again(
     own_cache: Path, store: Path, tmp_path: Path, heard: list[str]
 ) -> None:

@@ -87,6 +87,7 @@ def _shares(run: Run, n: int) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_noise_speech_and_silence_are_doubted_and_held_out_clips_are_not(heard: Run) -> None:
     shares = _shares(heard, 10)
     assert min(shares[name] for name in ("noise", "speech", "silence")) >= 0.95
@@ -233,6 +234,7 @@ def _doubts(
     return {doubt.kind: doubt.runs for doubt in finder.doubts_about(ensemble.classify(source))}
 
 
+@pytest.mark.slow
 def test_a_finished_run_knows_its_clips_until_the_cache_is_cleared(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +282,7 @@ def test_finding_doubts_never_calls_the_network_that_other_threads_use(heard: Ru
     assert np.array_equal(vector, ensemble.loaded[0].embed(answer.predictions[0].wave))
 
 
+@pytest.mark.slow
 def test_command_and_service_report_the_same_doubts(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

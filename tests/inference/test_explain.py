@@ -77,6 +77,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     return load_run(run)
 
 
+@pytest.mark.slow
 def test_a_planted_cue_is_what_explains_the_prediction(taught: LoadedRun) -> None:
     generator = np.random.default_rng(9)
     explainer = Explainer(taught)

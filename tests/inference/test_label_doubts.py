@@ -40,6 +40,7 @@ def recall(doubts: LabelDoubts, planted: set[str]) -> float:
     return len(first & planted) / len(planted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["artist", "clip"])
 def test_planted_flips_are_in_the_first_tenth(clips: pd.DataFrame, by: str) -> None:
     shares = []
@@ -53,6 +54,7 @@ def test_planted_flips_are_in_the_first_tenth(clips: pd.DataFrame, by: str) -> N
     assert np.mean(shares) >= 0.8
 
 
+@pytest.mark.slow
 def test_where_artists_cannot_be_kept_apart_it_says_so(clips: pd.DataFrame, tmp_path: Path) -> None:
     some = clips[clips["genre"].isin(sorted(clips["genre"].unique())[:2])].groupby("genre").head(7)
     some = some.reset_index(drop=True)
@@ -85,6 +87,7 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(clips: pd.DataFrame) -> 
         doubt_labels(clips[clips["genre"] == clips["genre"].iloc[0]].head(4))
 
 
+@pytest.mark.slow
 def test_the_command_ranks_the_labels_and_keeps_the_list() -> None:
     words = ["datasets", "audit", "demo", *(f"--set={k}={v}" for k, v in OPTIONS.items())]
     document = json.loads(command(*words, "--labels", "--json"))

@@ -147,6 +147,7 @@ def killed(run: Run, music: Path, out: Path, moments: list[int]) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_kills", [3, pytest.param(10, marks=pytest.mark.long)])
 def test_a_job_that_is_killed_makes_the_same_table_as_one_that_is_not(
     n_kills: int, run: Run, ensemble: Ensemble, music: Path, tmp_path: Path

@@ -68,6 +68,7 @@ def session_proba(path: Path, waves: np.ndarray) -> list[np.ndarray]:
     return session.run(["proba", "segment_proba"], {"waveform": waves.astype(np.float32)})
 
 
+@pytest.mark.slow
 def test_command_python_http_bundle_and_onnx_agree(
     written: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +99,7 @@ def test_command_python_http_bundle_and_onnx_agree(
     np.testing.assert_allclose(parts[0], timeline, atol=1e-5)  # float32
 
 
+@pytest.mark.slow
 def test_any_number_of_waves_of_any_length(written: tuple[Run, Path]) -> None:
     run, path = written
     loaded = load_run(run)
@@ -115,6 +117,7 @@ def test_any_number_of_waves_of_any_length(written: tuple[Run, Path]) -> None:
         np.testing.assert_array_equal(again, proba)  # rounding to 16 bits is part of it
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> None:
     run, path = written
     model = onnx.load(path)
@@ -134,6 +137,7 @@ def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> Non
     assert json.loads(facts["precision"]) == 0.8
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_is_not_kept(written: tuple[Run, Path], tmp_path: Path) -> None:
     loaded = load_run(written[0])
     model = onnx.load(written[1])
@@ -280,6 +284,7 @@ def test_a_bundle_of_a_run_on_images(store: Path, tmp_path: Path) -> None:
     assert "image-classification" in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_classical_model(store: Path, tiny: Tiny, tmp_path: Path) -> None:
     run = trained(tiny(feature="descriptors", model="logistic_regression"), store)
     assert run.state == "done", run.reason

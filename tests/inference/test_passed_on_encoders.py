@@ -53,6 +53,7 @@ def proba(run: Run | bundle.LoadedRun) -> np.ndarray:
     return (load_run(run) if isinstance(run, Run) else run).classify(CLIP).proba
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["huggingface", "tuned", "onnx"])
 def test_a_bundle_gives_the_same_numbers_where_its_encoder_is_not_known(
     kind: str,
@@ -123,6 +124,7 @@ def test_a_carried_encoder_that_was_changed_is_refused(
         proba(bundle.load(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("licence", "sentence"),
     [("gemma", "licence (gemma) is none that is known"), ("unknown", "its licence is unknown")],

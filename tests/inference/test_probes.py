@@ -176,6 +176,7 @@ def on_folder(folder: Path, **values: object) -> RunConfig:
     return resolve(with_values(RunConfig(), defaults | dotted)).config
 
 
+@pytest.mark.slow
 def test_a_run_that_hears_the_level_loses_accuracy_and_one_that_does_not_holds(
     store: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_run_that_hears_the_level_loses_accuracy_and_one_that_does_not_holds(
     assert probes.broken(trick, "mp3") == []
 
 
+@pytest.mark.slow
 def test_a_probe_is_stored_read_printed_and_repeated(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=1), store)
     assert probes.read(run) is None

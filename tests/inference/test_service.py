@@ -313,6 +313,7 @@ def test_more_than_it_can_hold_is_sent_away(
         assert server.post().status_code == 200
 
 
+@pytest.mark.slow
 def test_slow_clients_take_nobodys_place(single: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "HEAD_WITHIN_S", 3.0)
     with served(single.ensemble, ServiceLimits(at_once=2)) as server:
@@ -462,6 +463,7 @@ TYPES = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -512,6 +514,7 @@ def check_endpoints(server: Server) -> None:
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.slow
 def test_beside_damaged_runs_the_best_good_one_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

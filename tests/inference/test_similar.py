@@ -67,6 +67,7 @@ def counting(embedder: Embedder) -> tuple[Embedder, list[int]]:
     return dataclasses.replace(embedder, hear=hear), heard
 
 
+@pytest.mark.slow
 def test_a_recording_finds_itself_and_its_copies_first(clips: pd.DataFrame, tmp_path: Path) -> None:
     embedder = by_encoder()
     embedding, skipped = embed_clips(clips, embedder)
@@ -118,6 +119,7 @@ def test_only_what_is_new_in_a_folder_is_heard(new_cache: Path, music: Path) -> 
     }
 
 
+@pytest.mark.slow
 def test_what_was_heard_before_a_stop_stays(new_cache: Path, tmp_path: Path) -> None:
     embedder, heard = counting(by_encoder())
     (tmp_path / "songs").mkdir()

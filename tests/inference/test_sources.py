@@ -237,6 +237,7 @@ def test_a_folder_with_odd_files_is_classified_and_each_is_named(
     assert not names & failed
 
 
+@pytest.mark.slow
 def test_the_service_answers_every_odd_file_with_a_sentence_or_a_prediction(
     loaded: LoadedRun, odd_music: Path, real_data: Path
 ) -> None:

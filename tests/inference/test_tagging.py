@@ -21,6 +21,7 @@ def noise(seconds: float) -> np.ndarray:
     return 0.1 * np.random.default_rng(3).standard_normal(round(seconds * RATE_HZ))
 
 
+@pytest.mark.slow
 def test_real_songs_get_their_genres_first(real_data: Path, musicnn: None) -> None:
     folder = real_data / "gtzan/genres_original"
     for genre, expected in (("metal", {"metal", "heavy metal"}), ("jazz", {"jazz"})):
@@ -34,6 +35,7 @@ def test_real_songs_get_their_genres_first(real_data: Path, musicnn: None) -> No
         np.testing.assert_allclose(mean, tags.proba, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("musicnn")
 def test_a_long_recording_is_tagged_in_pieces_as_if_in_one() -> None:
     """Only a frame at the end of each piece of a minute sees zeros behind it."""

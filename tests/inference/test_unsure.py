@@ -66,6 +66,7 @@ def run(store: Path, clips: list[Path]) -> Run:
     return validated(run, [genre], float(np.median(confidences)))
 
 
+@pytest.mark.slow
 def test_command_python_http_bundle_library_and_onnx_have_the_same_answers(
     run: Run, clips: list[Path], tmp_path: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_the_service_answers_as_it_was_started(run: Run, clips: list[Path]) -> N
     assert answer["answer"] == load_run(run).classify(clips[0], precision=0.9).answer
 
 
+@pytest.mark.slow
 def test_several_runs_answer_each_and_on_average(store: Path, clips: list[Path]) -> None:
     runs = [validated(untrained_run(store, seed=seed), GENRES, 0.2) for seed in (7, 8)]
     data = json.loads(
@@ -175,6 +177,7 @@ def test_a_run_without_predictions_cannot_promise_anything(store: Path, clips: l
 # Strangers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*strangers.KINDS, strangers.MUSIC])
 def test_strangers_are_what_they_are_called(kind: str) -> None:
     waves = [strangers.make(kind, k, 6.0, GENRES) for k in range(8)]
@@ -186,6 +189,7 @@ def test_strangers_are_what_they_are_called(kind: str) -> None:
     assert heard.count(expected) >= 6, heard
 
 
+@pytest.mark.slow
 def test_strangers_are_counted_with_and_without_thresholds(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_sections_of_uncertain_windows_are_close_to_the_true_ones() -> None:
     assert np.median(errors) <= 3.0  # a window
 
 
+@pytest.mark.slow
 def test_sections_of_a_mix_of_demo_music_are_its_pieces(
     store: Path, tiny: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def two(store: Path) -> list[Run]:
     return [untrained_run(store), untrained_run(store, seed=9, audio__sample_rate_hz=16_000)]
 
 
+@pytest.mark.slow
 def test_the_command_prints_sections_and_writes_the_timeline(
     two: list[Run], tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ from conftest import wait_for
 from process_keeper import Keeper
 
 # One worker has the cluster, and its tests come one after another.
-ON_SLURM = [pytest.mark.xdist_group("slurm")]
+ON_SLURM = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sacctmgr")
 WITH_SBIN = f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin"
 # With config_overrides any machine may pretend to have these nodes. Jobs that are requeued wait for

@@ -69,6 +69,7 @@ def is_gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 @processes
 @pytest.mark.parametrize(
     ("clock_of_run", "clock_of_stop"),
@@ -94,6 +95,7 @@ def test_clocks_a_day_apart_neither_stall_a_run_nor_let_it_outlive_its_stop(
     assert is_gone(pid)
 
 
+@pytest.mark.slow
 @processes
 def test_a_run_is_ended_by_force_after_its_machine_was_renamed(
     deaf: Run, store: Path, monkeypatch: pytest.MonkeyPatch
@@ -127,6 +129,7 @@ def filled(disk: Path, left_bytes: int = 0) -> Path:
     return filler
 
 
+@pytest.mark.slow
 @processes
 def test_a_queue_that_stood_for_want_of_room_goes_on_by_itself(
     small_disk: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,7 @@ def is_running(run: Run) -> bool:
 # Order and pause, without processes
 
 
+@pytest.mark.slow
 def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny) -> None:
     a, b, c, d = (create_run(tiny(), store) for _ in range(4))
     assert names(actions.queued(store)) == names([a, b, c, d])
@@ -96,6 +97,7 @@ def test_places_run_out_and_are_dealt_anew(store: Path, tiny: Tiny) -> None:
     assert [run.queue["priority"] for run in actions.queued(store)] == [3, 3, 3]
 
 
+@pytest.mark.slow
 def test_nothing_starts_while_the_queue_is_paused(quick: Callable[..., Run], store: Path) -> None:
     actions.pause(store)
     assert actions.paused(store)["at"] <= time.time()
@@ -108,6 +110,7 @@ def test_nothing_starts_while_the_queue_is_paused(quick: Callable[..., Run], sto
     wait_for(lambda: Run(run.folder).state == "done")
 
 
+@pytest.mark.slow
 @processes
 def test_ten_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], store: Path) -> None:
     queued = [quick(2) for _ in range(10)]
@@ -119,6 +122,7 @@ def test_ten_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], stor
     assert names(ended) == names([queued[9], *queued[:9]])
 
 
+@pytest.mark.slow
 @processes
 def test_pausing_at_once_has_runs_wait_and_go_on(quick: Callable[..., Run], store: Path) -> None:
     first, second = quick(1000), quick(1)
@@ -137,6 +141,7 @@ def test_pausing_at_once_has_runs_wait_and_go_on(quick: Callable[..., Run], stor
 # Ends of every kind
 
 
+@pytest.mark.slow
 @processes
 def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
     quick: Callable[..., Run], store: Path, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +162,7 @@ def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
     wait_for(lambda: Run(successor.folder).state == "done")  # the slot is free again
 
 
+@pytest.mark.slow
 @processes
 def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
     quick: Callable[..., Run], store: Path
@@ -176,6 +182,7 @@ def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
     wait_for(lambda: Run(run.folder).state == "done")
 
 
+@pytest.mark.slow
 @processes
 def test_a_killed_runner_is_replaced_and_living_runs_are_adopted(
     quick: Callable[..., Run], store: Path
@@ -246,6 +253,7 @@ def test_the_group_of_a_leader_that_is_gone_is_still_found(quick: Callable[..., 
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.slow
 @processes
 def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: Path) -> None:
     run = quick(100_000)
@@ -261,6 +269,7 @@ def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: 
     wait_for(lambda: Run(run.folder).state == "stopped")
 
 
+@pytest.mark.slow
 @processes
 def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store: Path) -> None:
     heard: list[dict[str, object]] = []
@@ -294,6 +303,7 @@ def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store
     }
 
 
+@pytest.mark.slow
 @processes
 def test_the_cpu_takes_as_many_runs_as_is_set(quick: Callable[..., Run], store: Path) -> None:
     write_json(store / "settings.json", {"webhook": ""})

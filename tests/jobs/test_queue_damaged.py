@@ -33,6 +33,7 @@ UNREADABLE = [
 ]
 
 
+@pytest.mark.slow
 def test_a_good_run_ends_beside_runs_that_cannot_be_read(
     store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_good_run_ends_beside_runs_that_cannot_be_read(
     assert not is_locked(store / actions.RUNNER_LOCK)
 
 
+@pytest.mark.slow
 def test_a_mended_run_starts_at_the_next_look(
     store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +111,7 @@ IN_THE_WAY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_THE_WAY)
 def test_nothing_in_the_place_of_a_lock_or_log_stops_the_queue(
     name: str, store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch

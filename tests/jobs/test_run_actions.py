@@ -121,6 +121,7 @@ def test_a_rehearsal_is_not_what_pages_open_with(paused: Path, tiny: Tiny) -> No
     assert last_dataset(paused) == tiny().dataset
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None:
     whole = trained(tiny(training__epochs=3), paused)
     run = actions.submit(tiny(training__epochs=3), paused)
@@ -225,6 +226,7 @@ def test_what_is_told_to_end_leaves_its_last_checkpoint_alone(paused: Path, tiny
     assert (run.folder / "resume.pt").read_bytes() == checkpoint
 
 
+@pytest.mark.slow
 def test_a_run_is_continued_as_if_it_had_been_longer_from_the_start(
     paused: Path, tiny: Tiny
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_run_is_continued_as_if_it_had_been_longer_from_the_start(
     assert len(Run(short.folder).history) == 2  # the parent stays as it was
 
 
+@pytest.mark.slow
 def test_continuing_ends_what_had_an_end(paused: Path, tiny: Tiny) -> None:
     cosine = trained(tiny(training__schedule="cosine", training__lr_low=1e-5), paused)
     more = actions.continue_(cosine, 3)

@@ -72,6 +72,7 @@ def test_scores_and_badges_go_along(store: Path, elsewhere: Path) -> None:
     assert copy.leak
 
 
+@pytest.mark.slow
 def test_commands_and_the_page_share_and_import(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "mine.genrecore"
     assert "Written to" in command("runs", "share", run.run_id, str(file))

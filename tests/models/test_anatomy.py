@@ -65,6 +65,7 @@ def test_multiply_adds_agree_with_torchs_own_counter() -> None:
     assert 2 * examined(make, (1, 33, 41)).n_multiply_adds == counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_layers_cost_what_their_steps_cost_one_by_one(kind: type[nn.RNNBase]) -> None:
     def make() -> nn.Module:

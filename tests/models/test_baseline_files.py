@@ -121,6 +121,7 @@ def test_a_file_that_is_not_the_runs_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_weights_of_other_genres_than_the_run_was_tested_on_are_refused(
     store: Path, tiny: Tiny
 ) -> None:
@@ -139,6 +140,7 @@ def _left_children(estimator: Any) -> np.ndarray:
     return estimator._predictors[0][0].nodes["left"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random_forest", "gradient_boosting"])
 @pytest.mark.parametrize("value", [0, 2**20])
 def test_trees_that_point_outside_themselves_are_refused(
@@ -178,6 +180,7 @@ def test_counts_that_do_not_add_up_are_refused(
         load_classifier(run.weights)
 
 
+@pytest.mark.slow
 def test_types_beyond_scikit_learns_public_ones_are_those_listed(
     store: Path, tiny: Tiny, tables: Path
 ) -> None:
@@ -253,6 +256,7 @@ def npy(shape: tuple[int, ...], content: bytes) -> bytes:
     return stream.getvalue() + content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     ["an array of zeros", "one array many times", "a header that promises", "much text",

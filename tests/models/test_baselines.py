@@ -137,6 +137,7 @@ def test_a_baseline_fills_the_files_of_a_run(
     assert run.environment["versions"]["scikit-learn"]
 
 
+@pytest.mark.slow
 @some
 def test_the_same_seed_gives_the_same_predictions_whatever_the_threads(
     store: Path, tiny: Tiny, tables: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -182,6 +183,7 @@ DIRECT: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(DIRECT))
 def test_a_baseline_is_what_scikit_learn_gives_on_the_same_vectors(
     store: Path, tiny: Tiny, tables: Path, name: str
@@ -293,6 +295,7 @@ def test_what_a_baseline_cannot_do_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_copies_of_other_pitch_are_learned_from_too(store: Path, tiny: Tiny) -> None:
     values = {"dataset__n_genres": 2, "dataset__n_clips": 5, "segments__segment_s": 1.5}
     config = tiny(**values, feature="descriptors", model="knn", augment="pitch_variants")
@@ -304,6 +307,7 @@ def test_copies_of_other_pitch_are_learned_from_too(store: Path, tiny: Tiny) -> 
     assert estimator.n_samples_fit_ == 3 * n_segments  # as they are, a semitone lower and higher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random_forest", "gradient_boosting"])
 def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
     store: Path, tiny: Tiny, tables: Path, name: str
@@ -334,6 +338,7 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
 # Faces
 
 
+@pytest.mark.slow
 def test_commands_train_show_and_train_the_same_again(
     store: Path, tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -386,6 +391,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     return trained_runs
 
 
+@pytest.mark.slow
 def test_a_recording_is_judged_as_its_stored_segments_were(heard: dict[str, Run]) -> None:
     run = heard["svm"]
     assert run.segments is not None
@@ -408,6 +414,7 @@ def test_a_baseline_stands_beside_a_network(heard: dict[str, Run]) -> None:
     assert set(compared.curves["title"]) == {run.title for run in both}
 
 
+@pytest.mark.slow
 def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
     run, perceptron = heard["svm"], heard["mlp"]
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
@@ -436,6 +443,7 @@ def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.Monkey
     assert headline.split()[1] in set(run.clips["genre"])
 
 
+@pytest.mark.slow
 def test_the_form_says_that_a_baseline_has_no_epochs(store: Path) -> None:
     app = open_page("train", feature="descriptors", model="knn")
     assert "fitted in one call, without epochs" in words(app)

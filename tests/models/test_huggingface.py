@@ -104,6 +104,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
 def test_each_family_gives_what_its_package_gives(

@@ -147,6 +147,7 @@ def test_a_wider_and_a_higher_image_fit_too() -> None:
             assert build(name, (1, 97, 131))(torch.empty(2, 1, 97, 131)).shape == (2, 8)
 
 
+@pytest.mark.slow
 def test_adadelta_with_its_own_factor_learns_like_the_others() -> None:
     images = torch.randn(24, 3, 40, 40, generator=torch.Generator().manual_seed(7))
     genres = torch.arange(24) % 3

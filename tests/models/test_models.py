@@ -172,6 +172,7 @@ def fitting() -> Iterator[Any]:
                 kinds.add(kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "feature"), [*fitting()])
 def test_every_feature_that_a_model_takes_gives_logits_and_gradients(
     name: str, feature: str, tmp_path: Path
@@ -219,6 +220,7 @@ def at_least(request: pytest.FixtureRequest) -> AtLeast:
     return AtLeast(request.param, model(request.param, shape), random(5, shape))
 
 
+@pytest.mark.slow
 def test_at_its_smallest_input_every_parameter_gets_a_gradient(at_least: AtLeast) -> None:
     network = at_least.network.train()
     pairs = training_pairs(network, at_least.batch)
@@ -232,6 +234,7 @@ def test_at_its_smallest_input_every_parameter_gets_a_gradient(at_least: AtLeast
     network.zero_grad()
 
 
+@pytest.mark.slow
 def test_evaluation_is_deterministic_and_a_batch_equals_its_items(at_least: AtLeast) -> None:
     network = at_least.network.eval()
     with torch.no_grad():
@@ -273,6 +276,7 @@ def test_one_less_than_the_smallest_input_is_refused_in_one_sentence(name: str, 
 # Seeds, files and learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", of(NAMES, long=True))
 def test_a_seed_gives_the_same_weights_again_and_a_file_brings_them_back(
     name: str, tmp_path: Path
@@ -294,6 +298,7 @@ SMALL = {"width": 8, "maps": 16, "hidden": "64", "units": 16, "dropout": 0.0,
 """Options of small networks that learn within seconds; each model takes those that it has."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", of(NAMES, long=True))
 def test_three_genres_are_learned_within_a_few_steps(name: str) -> None:
     fields = MODELS[name].options.model_fields

@@ -28,6 +28,7 @@ def wave(path: Path) -> torch.Tensor:
     return torch.from_numpy(soxr.resample(samples, rate_hz, 16_000, "HQ"))[None]
 
 
+@pytest.mark.slow
 def test_embeddings_and_tags_equal_an_independent_implementations(
     real_data: Path, musicnn: None
 ) -> None:
@@ -148,6 +149,7 @@ def test_another_file_than_the_published_one_is_refused_and_nothing_is_kept(
     assert not (own_cache / "encoders").exists()
 
 
+@pytest.mark.slow
 def test_without_a_network_one_sentence_says_how_to_bring_the_file(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -167,6 +169,7 @@ def test_without_a_network_one_sentence_says_how_to_bring_the_file(
     assert not files.installed()
 
 
+@pytest.mark.slow
 def test_without_pip_the_sentence_says_so(own_cache: Path) -> None:
     """In a process that finds no pip."""
     code = (
@@ -204,6 +207,7 @@ def test_weights_that_are_not_here_changed_or_not_numbers_are_refused(
         files.refuse_nan("musicnn", network)
 
 
+@pytest.mark.slow
 def test_an_encoder_that_was_added_again_is_replaced(own_cache: Path, musicnn: None) -> None:
     card = files.card_of("musicnn")
     (own_cache / "encoders/musicnn/weights.safetensors").write_bytes(b"")

@@ -77,6 +77,7 @@ def test_weights_of_a_file_give_what_torchvisions_network_gives(
     torch.testing.assert_close(logits, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_safetensors_and_torchs_old_format_are_read_as_well(
     tmp_path: Path, original: torch.nn.Module
 ) -> None:
@@ -87,6 +88,7 @@ def test_safetensors_and_torchs_old_format_are_read_as_well(
         assert same_but_for_the_head(from_file(tmp_path / name), original)
 
 
+@pytest.mark.slow
 def test_the_checksum_in_a_name_like_torchvisions_is_compared(
     tmp_path: Path, file: Path, original: torch.nn.Module
 ) -> None:
@@ -99,6 +101,7 @@ def test_the_checksum_in_a_name_like_torchvisions_is_compared(
         from_file(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_heads", [True, False])
 def test_googlenets_auxiliary_heads_start_anew_whatever_the_file_holds(
     with_heads: bool, tmp_path: Path
@@ -245,6 +248,7 @@ def publish(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(weights.url)
 
 
+@pytest.mark.slow
 def test_imagenet_weights_are_downloaded_once_and_checked_each_time(
     file: Path, original: torch.nn.Module, hub: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +289,7 @@ def test_imagenet_weights_out_of_reach_say_where_to_put_them(
         model(name, (1, 64, 64), pretrained=True)
 
 
+@pytest.mark.slow
 def test_a_trained_network_is_loaded_without_the_file_it_started_from(
     tmp_path: Path, original: torch.nn.Module
 ) -> None:

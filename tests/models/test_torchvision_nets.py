@@ -135,6 +135,7 @@ def test_one_channel_is_three_channels_with_the_same_image_in_each(name: str) ->
     assert logits.std() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_sizes_are_torchvisions_own(name: str) -> None:
     from torchvision import models
@@ -251,6 +252,7 @@ def test_random_weights_of_torch_are_uniform_with_the_spread_of_its_layers() -> 
             assert module.weight.abs().max() > 0.99 * bound  # of 9 408 weights or more
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "googlenet"])
 def test_local_response_normalisation_is_the_papers_in_two_places(name: str) -> None:
     torch.manual_seed(0)

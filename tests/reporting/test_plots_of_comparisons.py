@@ -71,6 +71,7 @@ def test_a_difference_is_drawn_on_a_scale_that_is_the_same_to_both_sides(
     assert "no cell differs" in same.alt
 
 
+@pytest.mark.slow
 def test_many_confusions_share_one_scale_and_lose_no_clip(compared: Comparison) -> None:
     matrices = {f"{title} {k}": m for k in range(7) for title, m in zip(
         compared.titles.values(), compared.confusions.values(), strict=True)}  # fmt: skip

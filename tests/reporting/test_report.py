@@ -174,6 +174,7 @@ def test_cells_are_written_for_people() -> None:
     assert ReportTable("t", "T", frame, {"low": interval}).cells == [["−1.0 to +7.2"], ["–"]]
 
 
+@pytest.mark.slow
 def test_counts_are_written_as_counts_in_the_table_of_every_figure(store: Path) -> None:
     artists = np.arange(90) // 2
     runs = [
@@ -220,6 +221,7 @@ def test_systems_are_reported_over_their_seeds(store: Path) -> None:
     assert by_name["settings"].frame["Setting"].tolist() == ["training.lr"]
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> None:
     a = fake_run(store, draw_right(0.6, 90, 1))
     b = watched(fake_run(store, draw_right(0.6, 90, 2), first=60, seed=1))
@@ -241,6 +243,7 @@ def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> N
     assert [row[2:8] for row in by_name["pairs"].cells][1:] == [["0", *"–––––"]] * 2
 
 
+@pytest.mark.slow
 def test_many_runs_get_fewer_figures(store: Path) -> None:
     many = [fake_run(store, draw_right(0.5 + k / 30, 30, k), seed=k) for k in range(7)]
     compared = comparison.compare(many)
@@ -250,6 +253,7 @@ def test_many_runs_get_fewer_figures(store: Path) -> None:
     assert f"{best} is the most accurate" in report.html(compared)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_one_sentence(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +276,7 @@ def test_what_cannot_be_written_is_one_sentence(
     assert list((tmp_path / "figures").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_compares(store: Path, tmp_path: Path) -> None:
     a, b = nasty_runs(store)
     report_to, tables_to = tmp_path / "out.html", tmp_path / "tables"
@@ -293,6 +298,7 @@ def test_the_page_hands_out_report_and_tables(store: Path) -> None:
     assert labels == ["Report", "Tables"]
 
 
+@pytest.mark.slow
 def test_the_report_says_how_many_runs_of_the_store_cannot_be_read(
     store: Path, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_judgements_are_kept_harmless_and_read_as_they_were(store: Path, tmp_pat
     assert label_reviews.read()["clip_id"].tolist() == ["'=clip"]
 
 
+@pytest.mark.slow
 def test_csv_for_people_is_written_by_the_functions_that_escape() -> None:
     writers = []
     for path in (ROOT / "genrecore").rglob("*.py"):

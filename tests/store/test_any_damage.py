@@ -404,6 +404,7 @@ COMMON: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=12, derandomize=True, **COMMON)
 @given(damages=DAMAGES, chosen=st.integers(0, 10**6))
 def test_no_damage_harms_what_is_not_damaged(ground: Ground, damages: Any, chosen: int) -> None:

@@ -33,6 +33,7 @@ def test_every_folder_that_the_package_makes_there_is_listed() -> None:
     assert folders == cache.KINDS.keys()
 
 
+@pytest.mark.slow
 def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
     store: Path, tiny: Callable[..., RunConfig]
 ) -> None:
@@ -95,6 +96,7 @@ def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path)
     refused(genrecore("cache", "clear", "wine"), 2, "wine", "corpora")
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_room_and_clears_one_kind(
     store: Path, tiny: Callable[..., RunConfig]
 ) -> None:

@@ -53,6 +53,7 @@ def test_the_finished_ones_are_compared(old: Path) -> None:
     assert (compared.table["train_s"] > 0).all()
 
 
+@pytest.mark.slow
 def test_the_stopped_one_goes_on_to_its_end(old: Path) -> None:
     run = find_run(STOPPED)
     done_before = len(run.history)

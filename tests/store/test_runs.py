@@ -260,6 +260,7 @@ def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
     assert Run(first.folder).state == "stopped"
 
 
+@pytest.mark.slow
 @processes
 def test_a_task_has_status_log_and_stop(store: Path) -> None:
     command = ["datasets", "prepare", "demo", "--set", "n_genres=2", "--set", "n_clips=6",

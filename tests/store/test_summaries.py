@@ -282,6 +282,7 @@ def _look_and_star(store: str, run_id: str) -> int:
     return len(run_rows())
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_do_not_disturb_each_other(
     store: Path, three_runs: list[Run]
 ) -> None:

@@ -37,6 +37,7 @@ Tiny = Callable[..., RunConfig]
 pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_a_card_that_adds_up(name: str) -> None:
     card = cards.model_card(name)
@@ -188,6 +189,7 @@ def test_rows_become_the_frequencies_of_their_bands() -> None:
     assert "85 of 1,025 frequencies" in field.sentence
 
 
+@pytest.mark.slow
 def test_compared_models_have_the_same_input_and_unfit_ones_a_reason() -> None:
     small = with_values(RunConfig(), {"feature.n_mels": 40, "segments.segment_s": 0.9})
     cost = {entry.name: entry for entry in cards.sizes(small)}
@@ -228,6 +230,7 @@ def test_the_command_of_a_card_trains_what_the_study_trained(
     assert config.differences(run.config) == config.differences(expected)
 
 
+@pytest.mark.slow
 def test_models_are_listed() -> None:
     listed = json.loads(command("models", "list", "--json"))
     assert [entry["name"] for entry in listed] == list(MODELS)
@@ -292,6 +295,7 @@ def test_a_studys_model_is_shown_with_its_input_genres_and_recipe(
     assert f"genrecore papers run {study} --rows {row_name} --protocol published" in text
 
 
+@pytest.mark.slow
 def test_every_model_of_a_study_has_a_row_on_its_card() -> None:
     of_studies = {
         papers.config_of(study, row.name, "published").model.name

@@ -207,6 +207,7 @@ def test_the_split_of_a_dataset_comes_first(tmp_path: Path) -> None:
     assert not check(config).problem
 
 
+@pytest.mark.slow
 def test_a_split_of_ones_own_comes_first_unless_it_leaks(tmp_path: Path) -> None:
     def split(genre: str, number: int) -> str:
         return ("train", "train", "valid", "test", "train")[number % 5]

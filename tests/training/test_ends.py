@@ -67,6 +67,7 @@ def in_a_process(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+@pytest.mark.slow
 @every_phase
 def test_a_stop_is_obeyed_in_every_phase(name: str, waiting: Path, tiny: Tiny) -> None:
     run = jobs.submit(settings_of(name, tiny), waiting)
@@ -77,6 +78,7 @@ def test_a_stop_is_obeyed_in_every_phase(name: str, waiting: Path, tiny: Tiny) -
     assert carried_out(run).state == "done", Run(run.folder).reason
 
 
+@pytest.mark.slow
 @every_phase
 def test_a_kill_in_any_phase_loses_nothing(name: str, waiting: Path, tiny: Tiny) -> None:
     config = settings_of(name, tiny)
@@ -103,6 +105,7 @@ def test_a_kill_in_any_phase_loses_nothing(name: str, waiting: Path, tiny: Tiny)
         alike(done, trained(config, waiting))
 
 
+@pytest.mark.slow
 def test_a_run_killed_within_an_epoch_goes_on_from_its_checkpoint(store: Path, tiny: Tiny) -> None:
     """What was written since the checkpoint is not there twice, and nothing is learned twice."""
     jobs.pause(store)
@@ -169,6 +172,7 @@ def readable(run: Run) -> None:
     assert now.reason is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [4, 12])
 def test_a_power_cut_leaves_what_can_be_read_and_gone_on_with(
     n: int, store: Path, tiny: Tiny
@@ -193,6 +197,7 @@ def test_a_power_cut_at_any_write_leaves_what_can_be_read(store: Path, tiny: Tin
     raise AssertionError("the run never came to its end")
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_a_run_that_goes_on_when_there_is_room(
     small_disk: Path, tiny: Tiny
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
     assert len(examples.in_split("test")) == 3 * (prepared.clips["split"] == "test").sum()
 
 
+@pytest.mark.slow
 def test_variants_multiply_the_training_set_and_only_that(tiny: Tiny, store: Path) -> None:
     config = tiny(augment="pitch_variants,tempo_variants")
     examples, _, _ = examples_of(config)
@@ -149,6 +150,7 @@ def test_variants_multiply_the_training_set_and_only_that(tiny: Tiny, store: Pat
     torch.testing.assert_close(computed, copies, atol=1e-3, rtol=0)  # rounding of batches
 
 
+@pytest.mark.slow
 def test_whole_copies_are_drawn_from_their_first_to_their_last_second(
     tiny: Tiny, store: Path
 ) -> None:
@@ -348,6 +350,7 @@ def test_the_command_of_a_run_names_its_augmentations(tiny: Tiny) -> None:
     assert "--set augment.noise.p=0.25" in command
 
 
+@pytest.mark.slow
 def test_the_accuracy_of_all_three_poolings_is_shown_for_a_tested_run(
     store: Path, tiny: Tiny
 ) -> None:
@@ -378,6 +381,7 @@ def test_the_augmentations_of_a_study_replace_its_name(tiny: Tiny) -> None:
     assert all(part.options == {"p": 0.25} for part in config.augment[:-1])
 
 
+@pytest.mark.slow
 def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
     from commands import genrecore, refused
 

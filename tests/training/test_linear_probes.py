@@ -95,6 +95,7 @@ def test_what_an_encoder_was_trained_on_marks_its_runs(
     assert mark is None or mark in marks
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("musicnn")
 def test_a_probe_on_an_encoder_learns_and_classifies(store: Path, tiny: Tiny) -> None:
     """On the demo music, which the encoder cannot have heard: no mark."""

@@ -50,6 +50,7 @@ def pictures(height: int, width: int) -> Callable[[Path, int], None]:
     return write
 
 
+@pytest.mark.slow
 def test_more_neighbours_than_training_segments_are_refused_before_the_run(
     tiny: Tiny, nobody_starts: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_trees_that_cannot_ask_a_question_are_said(model: str, tiny: Tiny, store
     assert not check(with_values(useless, {"model.min_leaf": 27})).cautions
 
 
+@pytest.mark.slow
 def test_pictures_too_small_for_the_network_are_found_by_their_headers(
     tmp_path: Path, store: Path
 ) -> None:
@@ -177,6 +179,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, free: float, total: float) -> None:
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=0))
 
 
+@pytest.mark.slow
 def test_a_run_that_memory_cannot_hold_is_refused_with_a_batch_that_fits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,6 +208,7 @@ def test_memory_that_other_programs_use_now_refuses_nothing(
     assert not check(with_values(config, {"training.batch_size": 2})).cautions
 
 
+@pytest.mark.slow
 def test_where_no_batch_fits_shorter_segments_are_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, 0.9, 0.9)
     values = LARGE | {"model": "crnn", "segments.segment_s": 30.0, "dataset.clip_s": 30.0}

@@ -53,6 +53,7 @@ def agree(single: Run, several: Run) -> None:
         np.testing.assert_allclose(single.history[name], several.history[name], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(store: Path, shared: Tiny) -> None:
     single = trained(shared(), store)
     several = shared(processes=2)

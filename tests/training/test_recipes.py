@@ -284,6 +284,7 @@ def test_deterministic_algorithms_are_enabled_while_the_run_lasts(store: Path, t
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.slow
 def test_the_watched_metric_chooses_the_epoch(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=6, training__watch="loss"), store)
     history = run.history.set_index("epoch")
@@ -315,6 +316,7 @@ def test_a_batch_of_one_is_refused_where_a_batch_is_normalised(tiny: Tiny) -> No
     assert tiny(**small, training__batch_size=2).training.batch_size == 2
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run_is_refused(store: Path, tiny: Tiny) -> None:
     def stop_late(phase: str, done: int, total: int) -> None:
         if phase == Phase.TRAINING and done >= 9:
@@ -381,6 +383,7 @@ def test_too_little_memory_is_reported_with_a_batch_size_that_fits(store: Path, 
     assert "memory" in done.reason
 
 
+@pytest.mark.slow
 def test_the_largest_batch_that_fits_is_found_by_trying() -> None:
     tried = []
 

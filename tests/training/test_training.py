@@ -42,6 +42,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(store: Path, tiny: Tiny) -> None:
     first, second = trained(tiny(seed=3), store), trained(tiny(seed=3), store)
     assert first.state == second.state == "done"
@@ -118,6 +119,7 @@ def test_a_batch_equals_its_clips_one_by_one(store: Path, tiny: Tiny) -> None:
     torch.testing.assert_close(together, one_by_one, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_chosen_epoch_is_the_best_on_validation(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=5), store)
     history = run.history
@@ -158,6 +160,7 @@ def test_early_stopping_waits_for_its_patience(store: Path, tiny: Tiny) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_equal_accuracy_with_a_lower_loss_is_no_improvement_where_the_first_counts(
     store: Path, tiny: Tiny
 ) -> None:
@@ -176,6 +179,7 @@ def test_an_equal_accuracy_with_a_lower_loss_is_no_improvement_where_the_first_c
     )
 
 
+@pytest.mark.slow
 def test_training_learns(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=12, training__lr=3e-3), store)
     losses = run.history["train_loss"]
@@ -354,6 +358,7 @@ def test_training_on_a_gpu_gives_what_the_processor_gives(store: Path, tiny: Tin
     np.testing.assert_allclose(on_gpu.predictions[columns], on_cpu.predictions[columns], atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_run_that_an_earlier_version_stopped_mid_epoch_is_resumed(store: Path) -> None:
     old = ROOT / "tests" / "store" / "old_runs" / "20261128-220801-demo-cnn-c77b"
     folder = store / old.name

@@ -29,7 +29,7 @@ from genrecore.store.status import ask_to_stop
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-_BROWSER = [pytest.mark.browser, pytest.mark.usefixtures("same_folders")]
+_BROWSER = [pytest.mark.browser, pytest.mark.slow, pytest.mark.usefixtures("same_folders")]
 # Two chains of about the same length, each with a worker and a server of its own.
 IN_THE_BROWSER = [*_BROWSER, pytest.mark.xdist_group("browser")]
 IN_A_SECOND_BROWSER = [*_BROWSER, pytest.mark.xdist_group("second browser")]

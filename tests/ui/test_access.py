@@ -83,6 +83,7 @@ def typed(token: str) -> dict[str, str]:
     return {"method": "POST", "body": f"token={quote(token)}", "Content_Type": kind}
 
 
+@pytest.mark.slow
 def test_pages_of_another_site_cannot_come_in_by_its_name(served: Served) -> None:
     cookie = served.answer("/genres/", **typed(TOKEN))[2]["set-cookie"].split(";")[0]
     stream, port = "/genres/_stcore/stream", served.port
@@ -104,6 +105,7 @@ def test_pages_of_another_site_cannot_come_in_by_its_name(served: Served) -> Non
     assert served.answer(stream, **foreign, **UPGRADE)[0] == 403
 
 
+@pytest.mark.slow
 def test_nothing_is_had_without_the_token(served: Served) -> None:
     for path in (
         "/genres/",
@@ -132,6 +134,7 @@ def test_nothing_is_had_without_the_token(served: Served) -> None:
     assert served.answer("/genres/", **typed(TOKEN))[0] == 303  # others are let in
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_browser_is_asked_once_and_not_let_in_by_another_name(
     served: Served, chromium: str
@@ -165,6 +168,7 @@ def test_beyond_this_machine_it_opens_with_a_token_alone(
     refused(genrecore("dashboard", "--base-path", "../x"), 2, "is no path")
 
 
+@pytest.mark.slow
 def test_streamlit_alone_does_not_open_it_either(store: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "GENRECORE_TOKEN"}
     command = ["run", "app.py", "--server.headless", "true", "--server.port", "0"]

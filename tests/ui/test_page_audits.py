@@ -23,6 +23,7 @@ def gtzan(tmp_path: Path) -> Path:
     return noise_as_gtzan(tmp_path / "music")
 
 
+@pytest.mark.slow
 def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Path) -> None:
     (gtzan / "genres_original/blues/blues.00002.wav").write_bytes(b"this is no sound at all")
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan)}
@@ -38,6 +39,7 @@ def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Pat
     assert "blues.00002" in str([table.value for table in app.dataframe])
 
 
+@pytest.mark.slow
 def test_the_split_deals_only_clips_that_the_last_preparation_could_use(
     own_cache: Path, gtzan: Path
 ) -> None:
@@ -50,6 +52,7 @@ def test_the_split_deals_only_clips_that_the_last_preparation_could_use(
     assert dealt_clips(open_page("datasets", **query))["metal"] == 3
 
 
+@pytest.mark.slow
 def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> None:
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
     app = open_page("datasets", **query)
@@ -63,6 +66,7 @@ def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> N
     assert len(players(app)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("page_datasets")  # one worker makes the music
 def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
     demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
@@ -83,6 +87,7 @@ def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
     assert beyond.pagination[0].value == 1
 
 
+@pytest.mark.slow
 def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path) -> None:
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
     arguments = audit_words(DatasetChoice("gtzan", {"folder": str(gtzan)}), None)
@@ -94,6 +99,7 @@ def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path)
     assert "found nothing at" in words(app)
 
 
+@pytest.mark.slow
 def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path) -> None:
     (gtzan / "genres_original/metal/metal.00001.wav").write_bytes(b"this is no sound at all")
     command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
@@ -118,6 +124,7 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     assert metrics(later)["Clips checked"] == "7"
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("page_datasets")
 def test_doubtful_labels_are_ranked_with_a_player(musicnn: None) -> None:
     other = OPTIONS | {"seed": 5}  # whose doubts no other test finds on its page

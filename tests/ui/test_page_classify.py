@@ -70,6 +70,7 @@ def headline(app: AppTest) -> str:
     return next(str(text.value) for text in app.markdown if str(text.value).startswith("## "))
 
 
+@pytest.mark.slow
 def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict[str, Run]) -> None:
     run = runs["first"]
     app = upload(open_page("classify", run=run.run_id), ("tone.wav", falling_tone(3.7)))
@@ -93,6 +94,7 @@ def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict
     assert "Support for" in [box.label for box in app.selectbox]
 
 
+@pytest.mark.slow
 def test_the_explanation_shown_first_is_one_that_explains_or_the_page_says_that_none_does(
     runs: dict[str, Run],
 ) -> None:
@@ -124,6 +126,7 @@ def test_the_explanation_shown_first_is_one_that_explains_or_the_page_says_that_
             ]
 
 
+@pytest.mark.slow
 def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Run]) -> None:
     app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", falling_tone(2.9)))
     heard = app.query_params["heard"]
@@ -139,6 +142,7 @@ def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Ru
         assert headline(copy) == headline(app)
 
 
+@pytest.mark.slow
 def test_clips_like_an_upload_are_found_by_an_encoder_and_copies_are_marked(
     runs: dict[str, Run], musicnn: None
 ) -> None:
@@ -167,6 +171,7 @@ def test_the_diagram_says_that_a_temperature_was_fitted_only_where_one_was() -> 
     assert "with the temperature of b. It was" in about_diagram({"a": False, "b": True})
 
 
+@pytest.mark.slow
 def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]) -> None:
     pair = [runs["first"], runs["second"]]
     app = open_page("classify", runs=",".join(run.run_id for run in pair))
@@ -181,6 +186,7 @@ def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]
     assert sentences in words(app)
 
 
+@pytest.mark.slow
 def test_runs_of_other_genres_are_shown_and_not_averaged(runs: dict[str, Run]) -> None:
     run_ids = f"{runs['first'].run_id},{runs['other'].run_id}"
     app = upload(open_page("classify", runs=run_ids), ("tone.wav", falling_tone(3.1)))
@@ -218,6 +224,7 @@ def test_the_name_of_an_uploaded_file_is_never_markup_or_a_path(runs: dict[str, 
     assert ".." not in expected_text
 
 
+@pytest.mark.slow
 def test_twenty_five_files_are_a_table_and_the_same_file_is_classified_once(
     runs: dict[str, Run],
 ) -> None:
@@ -237,6 +244,7 @@ def test_twenty_five_files_are_a_table_and_the_same_file_is_classified_once(
     )
 
 
+@pytest.mark.slow
 def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> None:
     run = runs["first"]
     stream = io.BytesIO()
@@ -252,6 +260,7 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
     assert "genrecore makes itself" not in words(app)
 
 
+@pytest.mark.slow
 def test_without_embeddings_the_page_offers_to_compute_them(
     runs: dict[str, Run],
 ) -> None:
@@ -283,6 +292,7 @@ def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:
     assert "cleared away" in words(open_page("classify", heard=heard))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
     runs: dict[str, Run],
 ) -> None:
@@ -296,6 +306,7 @@ def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
     assert not app.error
 
 
+@pytest.mark.slow
 def test_a_part_of_a_long_clip_is_classified_as_the_address_says(runs: dict[str, Run]) -> None:
     app = upload(open_page("classify", run=runs["first"].run_id), ("long.wav", falling_tone(20.0)))
     assert "Seconds 8.5 to 11.5 of 20.0 were classified" in words(app)
@@ -348,6 +359,7 @@ def test_a_run_trained_on_images_asks_for_images(
     assert app.file_uploader[0].label == "Images"
 
 
+@pytest.mark.slow
 def test_a_run_trained_on_arrays_classifies_an_array(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -379,6 +391,7 @@ def test_a_run_trained_on_arrays_classifies_an_array(
         assert any(frame.value.shape == (7, 1) for frame in app.dataframe), page
 
 
+@pytest.mark.slow
 def test_a_wanted_precision_makes_the_page_answer_not_sure(
     runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

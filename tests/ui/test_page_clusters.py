@@ -79,6 +79,7 @@ def test_a_waiting_run_says_when_it_starts_and_shows_its_script(
     assert Run(run.folder).state == "stopped"
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_where_one_chooses(nobody_starts: Path, tiny: Tiny) -> None:
     run = cluster_run(tiny(), nobody_starts, "COMPLETED")
     Status(run.folder).move("stopped")
@@ -141,6 +142,7 @@ def test_without_a_profile_forms_only_lead_to_settings(nobody_starts: Path) -> N
     assert any("settings" in str(link.proto) for link in app.get("page_link"))
 
 
+@pytest.mark.slow
 def test_a_form_sends_its_run_to_the_chosen_place(nobody_starts: Path) -> None:
     keep_profile(nobody_starts)
     app = open_page("train", **{"training.epochs": "1"})
@@ -161,6 +163,7 @@ def test_a_form_sends_its_run_to_the_chosen_place(nobody_starts: Path) -> None:
     assert next(box for box in app.selectbox if box.label == "Runs on").value == "slurm:gpu"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["plans", "leaks", "papers"])
 def test_plans_deal_their_runs_to_the_chosen_places(
     page: str, nobody_starts: Path, own_cache: Path

@@ -59,6 +59,7 @@ def picked(*runs: Run) -> str:
     return ",".join(run.run_id for run in runs)
 
 
+@pytest.mark.slow
 def test_every_view_opens_for_runs_and_for_systems(full: list[Run]) -> None:
     app = open_page("compare", runs=picked(full[0], full[3]))
     for view in VIEWS:
@@ -70,6 +71,7 @@ def test_every_view_opens_for_runs_and_for_systems(full: list[Run]) -> None:
     assert "--systems" in app.code[-1].value
 
 
+@pytest.mark.slow
 def test_the_verdict_comes_first_and_is_that_of_the_comparison(full: list[Run]) -> None:
     app = open_page("compare", runs=picked(full[3], full[0]))
     expected = comparison.compare([full[0], full[3]]).pairs["sentence"].item()
@@ -88,6 +90,7 @@ def address(app: AppTest) -> dict[str, str]:
     return {**app.session_state["_pins"], **chosen}
 
 
+@pytest.mark.slow
 def test_an_address_names_what_is_shown_and_means_the_same_tomorrow(store: Path) -> None:
     runs = [fake_run(store, draw_right(0.5 + k / 10, 90, k), seed=k) for k in range(3)]
     shown = {"compare": {"runs": picked(runs[2], runs[1])}, "errors": {"run": runs[2].run_id}}
@@ -110,6 +113,7 @@ def test_an_address_names_what_is_shown_and_means_the_same_tomorrow(store: Path)
     assert address(app)["runs"] == picked(runs[0], runs[1])
 
 
+@pytest.mark.slow
 def test_without_other_sizes_the_view_offers_the_plan_of_a_curve(store: Path) -> None:
     runs = [
         fake_run(store, draw_right(0.6, 90, k), ARTISTS, n_train=3, model=name, seed=4)
@@ -129,6 +133,7 @@ def test_without_other_sizes_the_view_offers_the_plan_of_a_curve(store: Path) ->
     assert sorted(shlex.split(form.code[-1].value.replace("\\\n", ""))) == sorted(sweep)
 
 
+@pytest.mark.slow
 def test_a_curve_is_drawn_with_all_sizes_of_the_compared_systems(store: Path) -> None:
     few, whole = (
         [fake_run(store, draw_right(share, 90, 10 * size + seed), ARTISTS, seed=seed,
@@ -156,6 +161,7 @@ def test_two_runs_opens_with_a_partner_that_shares_clips(store: Path) -> None:
     assert address(app)["against"] == partner.run_id
 
 
+@pytest.mark.slow
 def test_views_are_saved_opened_renamed_and_deleted(full: list[Run]) -> None:
     store = full[0].folder.parent
     app = open_page("compare", runs=picked(full[0], full[3]), band="4")
@@ -185,6 +191,7 @@ def test_views_are_saved_opened_renamed_and_deleted(full: list[Run]) -> None:
     views.delete(store, "Systems")
 
 
+@pytest.mark.slow
 def test_systems_of_a_saved_view_keep_the_runs_that_they_had(store: Path) -> None:
     def add(seed: int) -> None:
         for number, model in enumerate(("cnn", "mlp")):
@@ -231,6 +238,7 @@ def test_systems_are_offered_with_their_seeds_and_pooled(full: list[Run]) -> Non
     assert table["n_runs"].tolist() == [3, 3]
 
 
+@pytest.mark.slow
 def test_systems_with_one_seed_are_told_what_seeds_do_and_get_another(
     nobody_starts: Path,
 ) -> None:
@@ -248,6 +256,7 @@ def test_systems_with_one_seed_are_told_what_seeds_do_and_get_another(
     assert systems.signature(queued) == systems.signature(single)
 
 
+@pytest.mark.slow
 def test_the_filter_narrows_what_is_offered_but_not_what_was_picked(full: list[Run]) -> None:
     app = open_page("compare", runs=picked(full[0], full[6]), dataset="demo", models="mlp")
     box = app.multiselect(key="choice_runs")
@@ -274,6 +283,7 @@ def test_the_band_is_adjusted_and_lives_in_the_address(full: list[Run]) -> None:
     assert "cannot be told apart" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_other_clips_are_compared_only_after_the_question(store: Path) -> None:
     a = fake_run(store, draw_right(0.8, 90, 1))
     b = fake_run(store, draw_right(0.6, 90, 2), first=60, seed=1)
@@ -303,6 +313,7 @@ def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
     assert [link.label for link in links] == [plain(a.title)]  # from its matrix to its clips
 
 
+@pytest.mark.slow
 def test_too_many_for_figures_are_all_listed(store: Path) -> None:
     first = fake_run(store, draw_right(0.7, 30, 1), n_epochs=2)
     copied(first, 24)
@@ -341,6 +352,7 @@ def test_what_was_not_measured_is_told_and_can_be(full: list[Run]) -> None:
     assert (table["n_parameters"] > 0).all()
 
 
+@pytest.mark.slow
 def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
     runs = [
         fake_run(store, draw_right(share, 30, fold), first=30 * fold, model=model, fold=fold,
@@ -372,6 +384,7 @@ def test_other_music_under_the_same_names_is_said_and_not_compared(store: Path) 
     assert "No clip was tested by all of them" in said
 
 
+@pytest.mark.slow
 def test_who_knows_what_it_does_not_know_is_said_of_every_pair(full: list[Run]) -> None:
     pair = full[0], full[3]
     app = open_page("compare", runs=picked(*pair), view="unsure")

@@ -33,6 +33,7 @@ def _in_the_store(damaged: tuple[list[Run], list[Run]], monkeypatch: pytest.Monk
     monkeypatch.setenv("GENRECORE_RUNS", str(damaged[0][0].folder.parent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_works_and_says_how_many_are_left_out(name: str) -> None:
     text = words(open_page(name))
@@ -42,6 +43,7 @@ def test_every_page_works_and_says_how_many_are_left_out(name: str) -> None:
         assert len(DAMAGES) <= n <= len(ALL)
 
 
+@pytest.mark.slow
 def test_the_page_of_each_good_run_works(damaged: tuple[list[Run], list[Run]]) -> None:
     for run in damaged[0]:
         assert run.made_name in words(open_page("runs", run=run.run_id))

@@ -214,6 +214,7 @@ def test_an_accepted_folder_can_be_remembered(own_cache: Path, gtzan: Path) -> N
     assert "This folder is remembered." in words(later)
 
 
+@pytest.mark.slow
 def test_pages_open_with_the_dataset_that_was_prepared_last(own_cache: Path, gtzan: Path) -> None:
     command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
     pages = {"datasets": {}, "sound": {}, "train": {}, "plans": {"view": "new"}, "leaks": {}}
@@ -269,6 +270,7 @@ def test_a_clip_added_to_the_folder_is_seen(own_cache: Path, gtzan: Path) -> Non
     assert metrics(app)["Clips"] == "9"
 
 
+@pytest.mark.slow
 def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     music: pd.DataFrame,
 ) -> None:
@@ -355,6 +357,7 @@ def test_a_picture_is_shown_and_one_that_is_none_is_said(own_cache: Path, tmp_pa
     assert "0.png is not an image that can be read." in words(app)
 
 
+@pytest.mark.slow
 def test_genres_that_look_alike_are_merged_by_a_click(tmp_path: Path, own_cache: Path) -> None:
     for genre, n in (("Rock", 4), ("ROCK ", 3), ("Jazz", 4)):
         for number in range(n):

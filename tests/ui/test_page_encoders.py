@@ -50,6 +50,7 @@ def hub_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_uploaded_encoder_is_taken_by_the_run(
     store: Path, own_cache: Path, exported: bytes
 ) -> None:
@@ -64,6 +65,7 @@ def test_an_uploaded_encoder_is_taken_by_the_run(
     assert not app.error
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_hub_is_added_from_its_path_or_its_files(
     store: Path, own_cache: Path, hub_folder: Path
 ) -> None:
@@ -91,6 +93,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_encoder_is_one_sentence_and_nothing_is_kept(
     case: str, store: Path, own_cache: Path
@@ -104,6 +107,7 @@ def test_what_is_no_encoder_is_one_sentence_and_nothing_is_kept(
     assert not journal.entries(store)
 
 
+@pytest.mark.slow
 def test_pickled_weights_and_a_name_that_is_none_are_refused(
     store: Path, own_cache: Path, hub_folder: Path
 ) -> None:
@@ -117,6 +121,7 @@ def test_pickled_weights_and_a_name_that_is_none_are_refused(
     assert not list((own_cache / "uploads").iterdir())
 
 
+@pytest.mark.slow
 def test_a_visitor_from_outside_uploads_but_names_only_folders_that_are_open(
     store: Path,
     own_cache: Path,

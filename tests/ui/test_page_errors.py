@@ -58,6 +58,7 @@ def test_without_a_tested_run_it_says_what_to_do(store: Path) -> None:
     assert "There are no mistakes to hear yet." in words(open_page("errors"))
 
 
+@pytest.mark.slow
 def test_a_cell_lists_its_clips_and_plays_one(two: tuple[Run, Run]) -> None:
     run = two[0]
     genres = metrics.genres_in(run.predictions)
@@ -83,6 +84,7 @@ def test_a_cell_lists_its_clips_and_plays_one(two: tuple[Run, Run]) -> None:
         assert "There is no such clip." in words(app)
 
 
+@pytest.mark.slow
 def test_it_says_where_segments_are_raw_beside_a_calibrated_clip(two: tuple[Run, Run]) -> None:
     run, sentence = two[0], "those of the clip are calibrated"
     assert sentence not in words(open_page("errors", run=run.run_id))  # too few clips for it
@@ -110,6 +112,7 @@ def test_without_a_choice_it_shows_the_most_frequent_mistake(two: tuple[Run, Run
     assert counts[(labelled, predicted)] == counts.max()
 
 
+@pytest.mark.slow
 def test_every_list_is_what_the_module_says(two: tuple[Run, Run]) -> None:
     a, b = two
     first, second = mistakes.clip_predictions(a), mistakes.clip_predictions(b)
@@ -143,6 +146,7 @@ def test_one_run_is_told_what_takes_more(two: tuple[Run, Run]) -> None:
     assert len(listed(open_page("errors", run=run.run_id, view="labels")))
 
 
+@pytest.mark.slow
 def test_a_judgement_is_kept_and_taken_back(two: tuple[Run, Run], store: Path) -> None:
     app = open_page("errors", run=two[0].run_id, view="labels")
     clip = listed(app)["clip_id"].iloc[0]
@@ -189,6 +193,7 @@ def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
     assert not app.error
 
 
+@pytest.mark.slow
 def test_a_clip_without_a_prediction_has_a_cell_and_a_sentence(two: tuple[Run, Run]) -> None:
     run = two[0]
     path = run.folder / "predictions.parquet"
@@ -258,6 +263,7 @@ def test_copies_that_are_published_are_known(two: tuple[Run, Run]) -> None:
     assert related_clips.copies(Run(run.folder), "disco.00099").empty
 
 
+@pytest.mark.slow
 def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny) -> None:
     folds = [
         trained(tiny(training__epochs=1, split="by_artist", split__n_folds=3, fold=fold), store)
@@ -272,6 +278,7 @@ def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny)
     assert set(app.multiselect(key="choice_with").value) == {run.run_id for run in folds[1:]}
 
 
+@pytest.mark.slow
 def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
     two: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +314,7 @@ def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
     assert "there is no sound to change" in words(app)
 
 
+@pytest.mark.slow
 def test_the_map_is_asked_for_and_shows_every_clip(
     two: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +352,7 @@ def test_the_map_is_asked_for_and_shows_every_clip(
     assert learned not in app.selectbox(key="nearest").options
 
 
+@pytest.mark.slow
 def test_what_sounds_like_a_clip_by_an_encoder_can_be_played(
     two: tuple[Run, Run], musicnn: None
 ) -> None:

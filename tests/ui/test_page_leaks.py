@@ -88,6 +88,7 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None
     assert app.code[-1].value == "genrecore leaklab --n-folds 5"
 
 
+@pytest.mark.slow
 def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
     store: Path, plan: list[RunConfig], nobody_starts: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
     assert [run.state for run in runs.all_runs(store)].count("queued") == 6
 
 
+@pytest.mark.slow
 def test_runs_that_are_done_are_not_trained_again(done: LeakExperiment) -> None:
     app = open_page("leaks", **FORM)
     assert "6 of them are there already" in words(app)
@@ -198,6 +200,7 @@ def test_the_figures_show_the_numbers_of_the_gap(done: LeakExperiment) -> None:
     assert len(open_page("leaks").get("plotly_chart")) == 2
 
 
+@pytest.mark.slow
 def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
     copied: Path, finished: LeakExperiment, nobody_starts: Path
 ) -> None:
@@ -251,6 +254,7 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         os.close(lock)
 
 
+@pytest.mark.slow
 def test_earlier_runs_tell_how_long_new_ones_take(done: LeakExperiment) -> None:
     earlier = runs.all_runs()
     estimator = Estimator(earlier)
@@ -319,6 +323,7 @@ def test_clips_that_cannot_answer_are_refused_with_the_reason(
     assert app.button(key="queue").disabled
 
 
+@pytest.mark.slow
 def test_a_genre_with_one_artist_can_be_left_out(store: Path, tmp_path: Path) -> None:
     bands = ["Bob", "Cy", "Di"] * 2
     artists = {"dub": ["Ann"] * 6, "march": [f"{band} B." for band in bands], "waltz": bands}

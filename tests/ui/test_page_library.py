@@ -41,6 +41,7 @@ def rows(app: AppTest) -> pd.DataFrame:
     return shown
 
 
+@pytest.mark.slow
 def test_a_library_is_classified_by_a_task_and_shown_by_genre(
     store: Path, own_cache: Path, music: Path
 ) -> None:

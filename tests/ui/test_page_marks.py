@@ -67,6 +67,7 @@ def test_the_pages_of_a_run_wear_its_badge(runs: list[Run], name: str, which: in
     assert runs[which].badge in text
 
 
+@pytest.mark.slow
 def test_compare_warns_of_each_in_its_own_words(runs: list[Run]) -> None:
     app = open_page("compare", runs=",".join(run.run_id for run in runs), view="scores")
     text = words(app)

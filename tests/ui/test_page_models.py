@@ -44,6 +44,7 @@ some_models = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @some_models
 def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
@@ -83,6 +84,7 @@ def test_an_unknown_model_or_input_in_the_address_is_one_sentence() -> None:
     assert not app.error
 
 
+@pytest.mark.slow
 def test_another_input_changes_the_figures_and_the_commands() -> None:
     app = open_page("models", model="cnn", input="belton_mel")
     assert app.selectbox(key="choice_input").value == "belton_mel"
@@ -138,6 +140,7 @@ def test_the_address_of_the_form_holds_the_whole_recipe(name: str) -> None:
     assert (config.dataset.name == "demo") == (papers.row_of_model(name) is None)
 
 
+@pytest.mark.slow
 def test_measuring_is_a_task_whose_result_the_page_shows(store: Path) -> None:
     app = open_page("models", model="mlp")
     assert metrics(app)["Time for a clip"] == "–"

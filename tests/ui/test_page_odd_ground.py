@@ -15,6 +15,7 @@ from genrecore.config.run import RunConfig
 from genrecore.store.runs import create_run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
 def test_pages_open_and_say_why_no_run_starts(
     trouble: str, small_disk: Path, tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch

@@ -64,6 +64,7 @@ def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store:
     ).all()
 
 
+@pytest.mark.slow
 def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(rehearsal_store: Path) -> None:
     app = open_page("papers", study="liu")
     text = words(app)
@@ -143,6 +144,7 @@ def test_the_sound_of_a_figure_is_of_its_genre(
     assert len(app.get("plotly_chart")) == 3
 
 
+@pytest.mark.slow
 def test_missing_rows_are_queued_with_one_button(nobody_starts: Path) -> None:
     app = open_page(
         "papers",
@@ -212,6 +214,7 @@ def test_a_studys_plan_is_a_plan_like_any_other(rehearsal_store: Path) -> None:
     assert set(table["v_1"]) == set(papers.PROTOCOLS)
 
 
+@pytest.mark.slow
 def test_rows_whose_files_are_missing_are_left_out_with_the_reason(
     real_data: Path, nobody_starts: Path
 ) -> None:
@@ -236,6 +239,7 @@ def test_where_no_row_can_run_the_button_cannot_be_pressed(store: Path, tmp_path
     assert app.button(key="queue").disabled
 
 
+@pytest.mark.slow
 def test_figures_of_music_and_of_networks_are_drawn_without_a_run(
     store: Path, own_cache: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def copied(finished: list[Run], nobody_starts: Path) -> Path:
     return nobody_starts
 
 
+@pytest.mark.slow
 def test_an_empty_store_explains_itself_and_offers_the_form(store: Path, own_cache: Path) -> None:
     app = open_page("plans")
     assert "A plan trains many runs at once" in words(app)
@@ -66,6 +67,7 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path, own_cac
     assert app.code[-1].value == "genrecore sweep"
 
 
+@pytest.mark.slow
 def test_the_number_of_runs_and_their_time_are_said_before_they_are_queued(
     copied: Path, finished: list[Run]
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_search_is_set_up_and_its_trials_are_shown(copied: Path, finished: lis
     assert app.button(key="go_on").label == "Let the search go on"
 
 
+@pytest.mark.slow
 def test_the_table_of_a_study_fills_the_form_in(store: Path, tmp_path: Path) -> None:
     app = open_page("plans", view="new")
     app.selectbox(key="table").select("liu_batch_sizes").run()
@@ -193,6 +196,7 @@ def test_the_table_of_a_study_fills_the_form_in(store: Path, tmp_path: Path) -> 
     assert "--batch-size 4,16,32,64" in line
 
 
+@pytest.mark.slow
 def test_what_is_not_known_can_be_measured_in_a_task(nobody_starts: Path, own_cache: Path) -> None:
     app = open_page("plans", **FORM, **VARIED)
     app.button(key="measure").click().run()
@@ -203,6 +207,7 @@ def test_what_is_not_known_can_be_measured_in_a_task(nobody_starts: Path, own_ca
     jobs.stop_task(task)
 
 
+@pytest.mark.slow
 def test_train_says_what_differs_from_the_run_it_was_opened_with(
     copied: Path, finished: list[Run]
 ) -> None:
@@ -224,6 +229,7 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
     assert json.loads((queued.folder / "config.json").read_text())["seed"] == 4
 
 
+@pytest.mark.slow
 def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is_named(
     nobody_starts: Path, own_cache: Path
 ) -> None:
@@ -248,6 +254,7 @@ def test_an_unknown_plan_in_the_address_gives_the_newest_and_says_so(nobody_star
     assert Plan(plan.folder).title in str(app.selectbox[0].options)
 
 
+@pytest.mark.slow
 def test_a_plan_on_clips_that_every_split_leaks_wears_the_red_badge(
     real_data: Path, nobody_starts: Path
 ) -> None:

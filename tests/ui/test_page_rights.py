@@ -78,6 +78,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
     ["train", *(pytest.param(page, marks=pytest.mark.long) for page in PAGES if page != "train")],
@@ -111,6 +112,7 @@ def test_no_button_works_for_who_may_only_look(
     assert pressed or page not in ("runs", "train", "datasets", "plans", "leaks", "models")
 
 
+@pytest.mark.slow
 def test_a_disabled_button_says_why(
     several_states: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

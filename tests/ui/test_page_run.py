@@ -35,6 +35,7 @@ from genrecore.ui.runs import machine as run_machine
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_says_which_version_trained_it(make) -> None:
     run = make("stopped")
     write_json(run.folder / "environment.json", {"versions": {"genrecore": "0.0.7"}})
@@ -44,6 +45,7 @@ def test_the_page_of_a_run_says_which_version_trained_it(make) -> None:
 # After a failure
 
 
+@pytest.mark.slow
 def test_the_failure_card_says_why_and_queues_the_changed_run(make) -> None:
     reason = "The loss became nan in epoch 2, step 3 of 4, so training ended; try less."
     run = make("failed", reason, traceback="Traceback …\n  File trainer.py", **{"training.lr": 0.5})
@@ -89,6 +91,7 @@ def test_resume_is_offered_only_where_the_run_may_end_otherwise(make) -> None:
 # What is written about a run
 
 
+@pytest.mark.slow
 def test_name_note_tags_and_star_are_written_on_the_page_and_shown_literally(make) -> None:
     run = make("done")
     actions.annotate(run, tags=["old"])
@@ -163,6 +166,7 @@ def test_the_log_of_a_run_that_failed_at_once_is_folded(make) -> None:
 # One run's views
 
 
+@pytest.mark.slow
 def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template: Run) -> None:
     run = make("running")
     history = template.history
@@ -187,6 +191,7 @@ def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template:
     assert app.slider(key="choice_epochs_4").max == 4
 
 
+@pytest.mark.slow
 def test_the_loss_is_shown_by_step_where_the_run_has_it(make, template: Run) -> None:
     run = make("done")
     n_steps = len(template.step_losses) // 4
@@ -220,6 +225,7 @@ def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
         assert np.trace(confusion) / confusion.sum() == pytest.approx(valid)
 
 
+@pytest.mark.slow
 def test_the_zoom_and_the_scale_are_in_the_address_and_in_the_chart(make) -> None:
     run = make("done")
     app = open_page("runs", run=run.run_id, epochs="2-3", log_loss="on", smooth="0.5")
@@ -238,6 +244,7 @@ def one(value: str | list[str]) -> str:
     return value if isinstance(value, str) else value[0]
 
 
+@pytest.mark.slow
 def test_a_browser_that_has_not_heard_of_a_zoom_does_not_undo_it(make) -> None:
     run = make("done")
     app = open_page("runs", run=run.run_id)
@@ -377,6 +384,7 @@ def test_a_run_id_in_the_address_is_never_a_path(make, store: Path) -> None:
 # When it is not sure
 
 
+@pytest.mark.slow
 def test_a_run_says_when_it_is_not_sure_and_what_a_wanted_precision_costs(store: Path) -> None:
     run = with_split(fake_run(store, np.arange(180) % 9 != 0, np.arange(180)), 90)
     app = open_page("runs", run=run.run_id, precision="0.8")
@@ -397,6 +405,7 @@ def test_a_run_says_when_it_is_not_sure_and_what_a_wanted_precision_costs(store:
     assert "never answered" in words(app)
 
 
+@pytest.mark.slow
 def test_a_run_without_enough_validation_clips_is_never_sure(make) -> None:
     run = make("done")
     app = open_page("runs", run=run.run_id)

@@ -213,6 +213,7 @@ def test_rows_show_names_and_test_accuracies_that_the_run_has(make) -> None:
     assert list(table_of(open_page("runs"))["name"]) == [other.made_name, "other"]
 
 
+@pytest.mark.slow
 def test_two_ticked_runs_that_were_tested_are_compared(make) -> None:
     first, second, failed = make("done"), make("done"), make("failed")
     app = open_page("runs")
@@ -241,6 +242,7 @@ def test_the_best_runs_come_first_when_asked_for(make) -> None:
 # What is done to a run
 
 
+@pytest.mark.slow
 def test_each_state_offers_what_it_allows(make) -> None:
     offered = {
         "running": {"stop", "keep"},
@@ -280,6 +282,7 @@ def test_resume_queues_the_run_again(make) -> None:
     assert any("is queued" in toast.value for toast in app.toast)
 
 
+@pytest.mark.slow
 def test_a_done_run_is_continued_for_more_epochs_by_a_new_run(make) -> None:
     run = make("done")
     app = open_page("runs", run=run.run_id)
@@ -294,6 +297,7 @@ def test_a_done_run_is_continued_for_more_epochs_by_a_new_run(make) -> None:
     assert opened(app) == run.run_id
 
 
+@pytest.mark.slow
 def test_a_clone_has_the_same_settings_or_the_next_seed(make) -> None:
     run = make("done")
     for deed, seed in (("same", 0), ("seed", 1)):
@@ -304,6 +308,7 @@ def test_a_clone_has_the_same_settings_or_the_next_seed(make) -> None:
         assert new.state == "queued"
 
 
+@pytest.mark.slow
 def test_deleting_goes_to_the_bin_and_undo_brings_back(make, store: Path) -> None:
     run, second = make("done"), make("stopped")
     app = open_page("runs", run=run.run_id)
@@ -329,6 +334,7 @@ def test_the_bin_restores_and_is_emptied_for_good_and_shows_without_any_run(make
     assert not first.folder.exists()
 
 
+@pytest.mark.slow
 def test_several_runs_are_acted_on_and_each_action_reaches_those_that_it_can(make) -> None:
     live, ended, waiting = make("running"), make("stopped"), make("queued")
     app = open_page("runs")
@@ -356,6 +362,7 @@ def test_several_runs_are_acted_on_and_each_action_reaches_those_that_it_can(mak
 # The queue
 
 
+@pytest.mark.slow
 def test_the_queue_is_shown_in_its_order_and_changed_on_the_page(make, store: Path) -> None:
     queued = [make("queued") for _ in range(3)]
     order = [run.run_id for run in jobs.queued(store)]

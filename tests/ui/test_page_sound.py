@@ -223,6 +223,7 @@ def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
     assert "changed something" in words(app)
 
 
+@pytest.mark.slow
 def test_images_of_a_dataset_are_shown_and_cannot_be_heard(page: AppTest) -> None:
     datasets.load("demo", OPTIONS | {"form": "images"})
     app = open_page("sound", **DEMO, **{"demo.form": "images"})

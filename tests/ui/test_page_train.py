@@ -27,6 +27,7 @@ def split_box(app: AppTest) -> list[str]:
     return list(app.selectbox(key="choice_split").options)
 
 
+@pytest.mark.slow
 def test_the_demo_music_is_split_by_artist_and_green(store: Path) -> None:
     app = open_page("train")
     assert app.selectbox(key="choice_split").value == "by_artist"
@@ -39,6 +40,7 @@ def test_the_demo_music_is_split_by_artist_and_green(store: Path) -> None:
     assert "**The dataset's own**: The dataset has no split of its own" in text
 
 
+@pytest.mark.slow
 def test_a_folder_without_artists_is_split_by_clip_and_amber(
     nobody_starts: Path, tmp_path: Path
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_run_gets_the_name_that_was_typed(nobody_starts: Path) -> None:
     assert "wide *net*" in words(app)
 
 
+@pytest.mark.slow
 def test_where_every_split_leaks_the_button_says_so_and_allows_it(
     real_data: Path, nobody_starts: Path
 ) -> None:
@@ -76,6 +79,7 @@ def test_where_every_split_leaks_the_button_says_so_and_allows_it(
     assert (run.config.split.name, run.config.allow_leaks) == ("stratified", True)
 
 
+@pytest.mark.slow
 def test_genres_in_the_way_of_a_split_are_left_out_with_one_click(
     real_data: Path, store: Path
 ) -> None:
@@ -88,6 +92,7 @@ def test_genres_in_the_way_of_a_split_are_left_out_with_one_click(
     assert "blues, classical, reggae, rock" in app.code[-1].value
 
 
+@pytest.mark.slow
 def test_a_split_in_the_address_that_cannot_be_made_is_refused_with_a_way_out(
     store: Path, tmp_path: Path
 ) -> None:
@@ -100,6 +105,7 @@ def test_a_split_in_the_address_that_cannot_be_made_is_refused_with_a_way_out(
     assert not app.button(key="train").disabled
 
 
+@pytest.mark.slow
 def test_a_genre_of_one_clip_is_left_out_with_one_click(store: Path, tmp_path: Path) -> None:
     app = open_page("train", **folder_of(tmp_path, dub=6, waltz=6, yodel=1))
     assert "too few clips in yodel" in app.error[0].value.replace("\\", "")
@@ -108,6 +114,7 @@ def test_a_genre_of_one_clip_is_left_out_with_one_click(store: Path, tmp_path: P
     assert "--leave-out yodel" in app.code[-1].value
 
 
+@pytest.mark.slow
 def test_few_artists_bring_fewer_folds(store: Path) -> None:
     app = open_page("train", **{"demo.n_clips": "12", "demo.n_artists": "5", "split_seed": "1"})
     assert app.selectbox(key="choice_split").value == "by_artist"
@@ -129,6 +136,7 @@ def test_a_model_that_cannot_take_the_feature_says_what_it_needs_and_switches(st
     assert not app.button(key="train").disabled
 
 
+@pytest.mark.slow
 def test_more_neighbours_than_segments_are_refused_with_the_number_that_works(
     store: Path,
 ) -> None:
@@ -153,6 +161,7 @@ def test_trees_that_cannot_ask_a_question_are_said_beside_the_button(store: Path
     assert not app.warning
 
 
+@pytest.mark.slow
 def test_an_encoder_gets_its_weights_and_its_sample_rate_by_buttons(
     own_cache: Path, fetched_encoders: Path, request: pytest.FixtureRequest
 ) -> None:

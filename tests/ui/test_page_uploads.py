@@ -55,6 +55,7 @@ def after_upload(content: bytes, name: str = "my songs.zip") -> AppTest:
     return app
 
 
+@pytest.mark.slow
 def test_an_uploaded_zip_becomes_the_dataset(cache: Path) -> None:
     app = after_upload(packed(MUSIC))
     folder = Path(app.query_params["folder.folder"])
@@ -69,6 +70,7 @@ def test_an_uploaded_zip_becomes_the_dataset(cache: Path) -> None:
     assert len(players(listened)) == 1
 
 
+@pytest.mark.slow
 def test_an_uploaded_zip_of_pictures_becomes_the_dataset() -> None:
     rng = np.random.default_rng(11)
     pictures = {}
@@ -80,6 +82,7 @@ def test_an_uploaded_zip_of_pictures_becomes_the_dataset() -> None:
     assert metrics(app)["Clips"] == "6"
 
 
+@pytest.mark.slow
 def test_the_same_zip_is_not_unpacked_twice() -> None:
     first = after_upload(packed(MUSIC)).query_params["folder.folder"]
     app = open_page("datasets", **OWN)
@@ -123,6 +126,7 @@ def test_a_bad_archive_is_one_sentence_and_nothing_is_registered(
     assert [name for name in names if not name.endswith(".lock")] == []
 
 
+@pytest.mark.slow
 def test_after_a_bad_archive_a_good_one_is_taken() -> None:
     app = after_upload(packed({"dub/notes.txt": b""}))
     assert "there are no clips in my songs.zip" in app.error[0].value.replace("\\", "")
@@ -133,6 +137,7 @@ def test_after_a_bad_archive_a_good_one_is_taken() -> None:
     assert not app.error
 
 
+@pytest.mark.slow
 def test_an_upload_goes_on_without_its_page_and_is_found_by_the_address() -> None:
     app = open_page("datasets", **OWN)
     app.file_uploader[0].upload("my songs.zip", packed(MUSIC)).run()
@@ -150,6 +155,7 @@ def test_an_upload_in_the_address_that_is_none_is_passed_over(upload: str) -> No
     assert "needs to know where its files lie" in words(app)
 
 
+@pytest.mark.slow
 def test_a_task_of_another_kind_is_no_upload(tmp_path: Path) -> None:
     task = jobs.start_task(["datasets", "list", "--json"], "Listing")
     wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
@@ -196,6 +202,7 @@ def test_a_download_needs_a_full_path(folder: str, reason: str) -> None:
     assert jobs.tasks() == []
 
 
+@pytest.mark.slow
 def test_a_download_that_is_complete_fills_the_folder_in(tmp_path: Path) -> None:
     app = open_page("datasets", dataset="fma_small")
     field(app, "Into this folder").set_value(str(fma(tmp_path / "music"))).run()  # type: ignore[attr-defined]
@@ -211,6 +218,7 @@ def test_a_download_that_is_complete_fills_the_folder_in(tmp_path: Path) -> None
     assert not [button for button in app.button if button.key == "download"]
 
 
+@pytest.mark.slow
 def test_a_download_is_stopped_on_the_page_and_goes_on_from_there(tmp_path: Path) -> None:
     app = open_page("datasets", dataset="fma_small", into=str(tmp_path / "music"))
     app.button(key="download").click().run()

@@ -21,6 +21,7 @@ from genrecore.words import percent
 pytestmark = pytest.mark.xdist_group("pages")
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_drawn_as_a_whole_and_its_sections_lead_to_their_places(
     store: Path, own_cache: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_thinned_timeline_has_the_means_of_windows_in_a_row() -> None:
     assert thinned(segments[:400], 400).equals(segments[:400])
 
 
+@pytest.mark.slow
 def test_every_odd_file_is_classified_among_others_and_alone(
     store: Path, own_cache: Path, real_data: Path
 ) -> None:

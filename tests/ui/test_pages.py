@@ -88,6 +88,7 @@ def full(states: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> dict[str, R
     return {name: Run(run.folder) for name, run in states.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_opens_on_an_empty_store(name: str, store: Path) -> None:
     app = open_page(name)
@@ -95,6 +96,7 @@ def test_every_page_opens_on_an_empty_store(name: str, store: Path) -> None:
     assert not app.error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_opens_with_runs_in_every_state(name: str, full: dict[str, Run]) -> None:
     app = open_page(name)
@@ -114,6 +116,7 @@ def test_one_click_trains_on_the_demo_music_and_opens_the_run(
     assert run.config.dataset == RunConfig().dataset
 
 
+@pytest.mark.slow
 def test_a_song_dropped_on_an_empty_store_is_classified_by_the_first_run(
     nobody_starts: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +208,7 @@ def test_compare_with_one_run_asks_for_another(full: dict[str, Run]) -> None:
     assert "at least two" in app.info[0].value
 
 
+@pytest.mark.slow
 def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -> None:
     labels: set[str] = set()
     for schedule in ("constant", "plateau", "cyclic", "cosine"):
@@ -223,6 +227,7 @@ def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -
                 assert field.title in labels, (name, field.title)
 
 
+@pytest.mark.slow
 def test_a_study_fills_the_form_in_and_augmentations_have_their_options(store: Path) -> None:
     app = open_page("train")
     app.selectbox(key="preset").select("liu_mel").run()
@@ -261,6 +266,7 @@ def test_a_changed_field_is_in_the_command_and_in_the_queued_run(store: Path) ->
     assert run.config.training.epochs == 7
 
 
+@pytest.mark.slow
 def test_a_field_in_which_zero_has_a_meaning_is_empty_and_says_it(store: Path) -> None:
     app = open_page("train")
     length = app.number_input(key="field_segments.segment_s")
@@ -289,6 +295,7 @@ def test_no_help_of_a_field_tells_of_a_magic_zero() -> None:
     assert [name for name, info in fields.items() if magic.search(info.description or "")] == []
 
 
+@pytest.mark.slow
 def test_the_panel_says_the_run_in_a_line_and_the_time_it_takes(
     store: Path, full: dict[str, Run]
 ) -> None:
@@ -298,6 +305,7 @@ def test_the_panel_says_the_run_in_a_line_and_the_time_it_takes(
     assert "no run like this yet" in words(open_page("train", model="crnn"))
 
 
+@pytest.mark.slow
 def test_a_dataset_that_needs_a_folder_asks_for_it_and_checks_it(
     store: Path, tmp_path: Path
 ) -> None:
@@ -343,6 +351,7 @@ def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:
     assert hardware.choose().reason in words(open_page("train"))
 
 
+@pytest.mark.slow
 def test_the_first_page_comes_before_torch_which_is_then_loaded_in_the_background(
     store: Path,
 ) -> None:
@@ -377,6 +386,7 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
         (run.folder / "config.json").unlink()  # the other tests know nothing of it
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) -> None:
     config = with_values(RunConfig(), TINY)
