@@ -41,7 +41,7 @@ _TO_ACCEPT = "The setting audio.accept_damaged (--accept-damaged) uses what can 
 FULL_SCALE = 32768.0
 """Samples of the corpus are int16: full scale is 1."""
 
-_BLOCK = 2**16  # samples at a time: whole clips would be memory that each clip asks for anew
+_BLOCK = 2**16  # samples at a time, for which memory is used again and again
 
 
 def quantise(wave: np.ndarray) -> np.ndarray:

@@ -185,6 +185,22 @@ def test_whatever_is_not_clean_is_left_to_ffmpeg(name: str, capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("channels", "tag", "at"),
+    [(2, b"Xing", 36), (2, b"VBRI", 36), (1, b"Info", 21), (1, b"VBRI", 36)],
+)
+def test_a_frame_that_counts_others_behind_the_first_tells_a_joined_file(
+    channels: int, tag: bytes, at: int
+) -> None:
+    first, *others = frames_of(written(2.0, 44_100, channels, "VARIABLE", 0.5))
+    silence = first[:4] + bytes(len(first) - 4)
+    content = b"".join(others) + silence
+    assert mp3.lengths(io.BytesIO(content), 0, len(content)).decoded == 1152 * (1 + len(others))
+    content = b"".join(others) + silence[:at] + tag + silence[at + 4 :]
+    with pytest.raises(Damaged):
+        mp3.lengths(io.BytesIO(content), 0, len(content))
+
+
 def test_a_length_that_cannot_be_counted_is_left_to_ffmpeg() -> None:
     """Without a header libsndfile estimates by the first bit rate: here too few samples."""
     content = b"".join(frames_of(written(4.0, 44_100, 2, "VARIABLE", 0.5))[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
@@ -14,7 +15,7 @@ from test_audio import tone
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import clips, datasets, prepare
-from genrecore.data.corpus import build
+from genrecore.data.corpus import build, quantise
 from genrecore.data.datasets import fma
 from genrecore.data.datasets.gtzan import published_facts
 from genrecore.errors import GenrecoreError
@@ -498,3 +499,12 @@ def test_manifests_with_other_faults_are_refused(listed: Path) -> None:
     assert "next to images" in message_of("manifest", folder=str(listed))
     (listed / "manifest.csv").write_bytes("path,genre\nü,a\n".encode("latin-1"))
     assert "not text in UTF-8" in message_of("manifest", folder=str(listed))
+
+
+def test_a_wave_longer_than_a_block_is_rounded_everywhere() -> None:
+    """Steps of 16 bits, halves to the even one, cut at both ends."""
+    steps = np.tile(np.array([-40_000, -32_768, -1.5, -0.5, 0.4, 0.5, 2.5, 32_767, 32_768]), 30_000)
+    expected = [-32_768, -32_768, -2, 0, 0, 0, 2, 32_767, 32_767]
+    samples = quantise((steps / 32_768).astype(np.float32))
+    assert samples.dtype == np.int16
+    np.testing.assert_array_equal(samples, np.tile(expected, 30_000))

@@ -38,12 +38,12 @@ def sound(batch: int = 2, seconds: float = 10.0, seed: int = 7) -> Tensor:
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_a_batch_equals_its_items_and_the_shape_is_as_announced(name: str) -> None:
-    module, waves = feature(name), sound(3)
+    module, waves = feature(name), sound(4)
     batch = module(waves)
     assert batch.dtype == torch.float32
-    assert batch.shape == (3, *module.output_shape)
+    assert batch.shape == (4, *module.output_shape)
     assert module.output_shape == {"encoder": (200,), "encoder_sequence": (3, 200)}[name]
-    for k in range(3):
+    for k in range(4):
         torch.testing.assert_close(batch[k : k + 1], module(waves[k : k + 1]), **CLOSE)
 
 

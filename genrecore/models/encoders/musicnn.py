@@ -41,7 +41,7 @@ N_MELS = 96
 PATCH_FRAMES = 187
 _FRONT = ((204, 7, 38), (204, 7, 67), (51, 128, 1), (51, 64, 1), (51, 32, 1))
 """Maps, frames and bands of the first filters: two for timbre, three for time."""
-_AT_ONCE = 10  # patches
+_AT_ONCE = 10  # patches, on a processor
 LAYERS = {"penultimate": 200, "pooled": 1506}
 """Layers that serve as an embedding, and their numbers: the 200 units before the tags, and the
 maxima and means over time below them."""
