@@ -8,7 +8,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import write_table
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.store import runs
@@ -61,19 +62,20 @@ def fake_run(
     proba = np.full((n, k), 0.2 / (k - 1))
     proba[np.arange(n), predicted] = 0.8
     ids = [f"clip {number:04}" for number in numbers]
-    table = pd.DataFrame({"clip_id": ids, "split": "test", "genre": np.array(genres)[labelled]})
-    for column, genre in enumerate(genres):
-        table[f"p_{genre}"] = proba[:, column]
-    table.to_parquet(run.folder / "predictions.parquet", index=False)
-    names = None if artists is None else artists.astype(str)
-    clip_table = table[["clip_id", "genre", "split"]].assign(artist=names)
+    table = {"clip_id": ids, "genre": [genres[k] for k in labelled], "split": ["test"] * n}
+    columns = {f"p_{genre}": proba[:, column] for column, genre in enumerate(genres)}
+    write_table(pa.table(table | columns), run.folder / "predictions.parquet")
     music = f"{zlib.crc32(run.config.dataset.name.encode()):08x}"
-    clip_table["content"] = contents or [f"{music}{number:024x}" for number in numbers]
-    trained = pd.DataFrame({"genre": genres * n_train}).assign(split="train")
-    trained["clip_id"] = [f"learned {number:04}" for number in range(len(trained))]
-    trained["content"] = [f"{music}{'f' * 16}{number:08x}" for number in range(len(trained))]
-    clip_table = pd.concat([clip_table, trained]) if n_train else clip_table
-    clip_table.to_parquet(run.folder / "clips.parquet", index=False)
+    table["artist"] = [None] * n if artists is None else artists.astype(str).tolist()
+    by_number = [f"{music}{number:024x}" for number in numbers]
+    table["content"] = list(contents or by_number)
+    for number, genre in enumerate(genres * n_train):
+        digest = f"{music}{'f' * 16}{number:08x}"
+        row = (f"learned {number:04}", genre, "train", None, digest)
+        for column, value in zip(table.values(), row, strict=True):
+            column.append(value)
+    types = pa.schema([(name, pa.string()) for name in table])
+    write_table(pa.table(table, types), run.folder / "clips.parquet")
     leak = f"The split leaks: {n_shared} of {n} test clips share an artist." if n_shared else ""
     separation = judge(leak, 3 * n, n_unknown, n_shared)
     write_json(run.folder / "audit.json", {"separation": separation.as_dict()})

@@ -351,8 +351,8 @@ def artist_groups(predictions: pd.DataFrame) -> np.ndarray:
     """The group of each clip: its `artist`, or the clip itself where none is known, (clips,)."""
     if "artist" not in predictions:
         return np.arange(len(predictions)).astype(str)
-    alone = "\0" + predictions["clip_id"].astype("string")
-    return predictions["artist"].astype("string").fillna(alone).to_numpy(dtype=str)
+    artists, clip_ids = (predictions[name].to_numpy(dtype=object) for name in ("artist", "clip_id"))
+    return np.where(pd.isna(artists), "\0" + clip_ids, artists).astype(str)
 
 
 # Of `scipy.special`, since a call of `scipy.stats` takes a hundred times as long.

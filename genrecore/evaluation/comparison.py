@@ -184,8 +184,10 @@ def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _titled(side: Side, table: pd.DataFrame) -> pd.DataFrame:
-    columns = list(table.columns)
-    return table.assign(run_id=side.key, title=side.title)[["run_id", "title", *columns]]
+    table = table.copy()
+    table.insert(0, "run_id", side.key)
+    table.insert(1, "title", side.title)
+    return table
 
 
 def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:

@@ -267,14 +267,15 @@ def as_arrays(predictions: pd.DataFrame, genres: list[str]) -> tuple[np.ndarray,
     Raises:
         GenrecoreError: A clip's label is none of the genres.
     """
-    genre_index = pd.Index(genres).get_indexer(pd.Index(predictions["genre"].astype(object)))
+    genre_index = pd.Index(genres).get_indexer(pd.Index(predictions["genre"]))
     if (genre_index < 0).any():
         unknown = predictions["genre"].iloc[int(np.argmin(genre_index))]
         raise GenrecoreError(
             f"The predictions hold a clip labelled {unknown!r}, but the genres are: "
             f"{', '.join(genres)}."
         )
-    proba = predictions[[f"p_{genre}" for genre in genres]].to_numpy(dtype=np.float64)
+    columns = [predictions[f"p_{genre}"].to_numpy(dtype=np.float64) for genre in genres]
+    proba = np.stack(columns, axis=1) if columns else np.empty((len(predictions), 0))
     return genre_index, proba
 
 

@@ -77,15 +77,18 @@ class Side:
 
     def genres(self, clips: pd.Index) -> np.ndarray:
         """The labelled genre of each of these clips, (clips,) of text."""
-        return self._rows(clips)["genre"].to_numpy(dtype=object)
+        return self._known["genre"].loc[clips].to_numpy()
 
     def groups(self, clips: pd.Index) -> np.ndarray:
         """The group of each of these clips: its artist, or the clip itself, (clips,)."""
-        return clustered.artist_groups(self._rows(clips))
+        return self._known["group"].loc[clips].to_numpy(dtype=str)
 
-    def _rows(self, clips: pd.Index) -> pd.DataFrame:
-        rows = pd.concat(self.tests).drop_duplicates("clip_id").set_index("clip_id")
-        return rows.reindex(clips).rename_axis("clip_id").reset_index()
+    @cached_property
+    def _known(self) -> pd.DataFrame:
+        """`genre, group` by clip_id."""
+        rows = pd.concat(self.tests).drop_duplicates("clip_id")
+        columns = {"genre": rows["genre"].to_numpy(), "group": clustered.artist_groups(rows)}
+        return pd.DataFrame(columns, pd.Index(rows["clip_id"], dtype=object), dtype=object)
 
     def on(self, clips: frozenset[str]) -> Side:
         """The same side with only these clips; tests on none of them are left out."""

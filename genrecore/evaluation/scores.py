@@ -39,7 +39,7 @@ def with_artists(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
     clips = run.clips
     if clips is None or "artist" not in clips or clips["artist"].isna().all():
         return predictions
-    artists = same_names(clips.drop_duplicates("clip_id").set_index("clip_id")["artist"])
+    artists = same_names(clips.set_index("clip_id")["artist"])
     return predictions.assign(artist=artists.reindex(predictions["clip_id"]).to_numpy(dtype=object))
 
 

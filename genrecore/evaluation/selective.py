@@ -64,9 +64,9 @@ def outcomes_by_clip(table: pd.DataFrame) -> pd.DataFrame:
     """`right, confidence, area, normalised` of the clips of a table of test predictions, by
     clip_id; the last two as `area_parts` gives them."""
     rows = outcomes(table)
-    area, normalised = area_parts(rows["right"].to_numpy(), rows["confidence"].to_numpy())
-    rows = rows[["right", "confidence"]].assign(area=area, normalised=normalised)
-    return rows.set_axis(pd.Index(table["clip_id"].astype(object)))
+    columns = {name: rows[name].to_numpy() for name in ("right", "confidence")}
+    columns["area"], columns["normalised"] = area_parts(**columns)
+    return pd.DataFrame(columns, pd.Index(table["clip_id"], dtype=object))
 
 
 def answered_from(confidence: np.ndarray) -> np.ndarray:

@@ -74,7 +74,6 @@ def read_parquet(path: Path) -> pd.DataFrame | None:
     Raises:
         Unreadable: It is no Parquet file, or too large.
     """
-    import pandas as pd
     from pyarrow import parquet
 
     try:
@@ -83,12 +82,11 @@ def read_parquet(path: Path) -> pd.DataFrame | None:
         return None
     with file:
         try:
-            facts = parquet.ParquetFile(file).metadata
-            n_cells = facts.num_rows * facts.num_columns
+            whole = parquet.ParquetFile(file)
+            n_cells = whole.metadata.num_rows * whole.metadata.num_columns
             if n_cells > MOST_CELLS:
                 raise Unreadable(path, "", f"it has {thousands(n_cells)} values")
-            file.seek(0)
-            table = pd.read_parquet(file)
+            table = whole.read().to_pandas()
         except Unreadable:
             raise
         except Exception as error:  # what damaged files raise is of many kinds
@@ -151,11 +149,11 @@ def _check_texts(
     for name in names:
         if name not in table:
             raise Unreadable(path, name, "there is no such column")
-        known = table[name].dropna()
-        if not unknown and len(known) < len(table):
+        column = table[name]
+        if not unknown and column.isna().any():
             raise Unreadable(path, name, "a row has no value")
-        is_text = isinstance(known.dtype, pd.StringDtype)
-        odd = [] if is_text else [value for value in known if not isinstance(value, str)]
+        is_text = isinstance(column.dtype, pd.StringDtype)
+        odd = [] if is_text else [value for value in column.dropna() if not isinstance(value, str)]
         if odd:
             raise Unreadable(path, name, f"expected text, found {odd[0]!r}")
 

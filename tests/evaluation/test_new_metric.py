@@ -7,18 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY
 from fake_runs import draw_right, fake_run
 
 from genrecore.cli import flags
-from genrecore.config.run import RunConfig, with_values
 from genrecore.config.training import Training
 from genrecore.errors import UsageError
 from genrecore.evaluation import comparison, metrics
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.scores import rank_runs, run_scores
 from genrecore.reporting import html as report
-from genrecore.training.resolve import resolve
 
 
 def register_confidence() -> None:
@@ -59,10 +56,9 @@ def test_a_metric_that_may_choose_the_epoch_is_offered_and_taken(confidence: Non
     assert metrics.choices(Training.model_fields["optimiser"]) == ()
     flag = flags._parameter("watch", "training.watch", Training.model_fields["watch"], False, None)
     assert "confidence" in str(flag.annotation)
-    config = with_values(RunConfig(), TINY | {"training.watch": "confidence"})
-    assert resolve(config).config.training.watch == "confidence"
+    assert metrics.watched("confidence").title == "Mean confidence"
     with pytest.raises(UsageError, match=r"loss, accuracy, macro_f1.*found 'top_3'"):
-        resolve(with_values(config, {"training.watch": "top_3"}))
+        metrics.watched("top_3")
 
 
 def test_a_metric_is_written_in_its_own_way() -> None:

@@ -13,7 +13,6 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.data import datasets
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import mistakes
-from genrecore.training.resolve import resolve
 
 GENRES = ["blues", "jazz", "rock"]
 
@@ -48,6 +47,8 @@ def test_each_clip_is_judged_by_those_who_held_it_out() -> None:
 def test_planted_flips_on_demo_are_among_the_first(store: Path, tmp_path: Path, seed: int) -> None:
     """5 % of the labels flipped; five folds by clip, so that every clip is held out once and the
     artist's other clips say what he plays, with two seeds each."""
+    from genrecore.training.resolve import resolve
+
     options = {"n_genres": 8, "n_clips": 30, "clip_s": 4.0, "n_artists": 6, "seed": seed}
     clips = datasets.load("demo", options)
     random = np.random.default_rng(seed)

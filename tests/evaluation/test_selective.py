@@ -22,7 +22,6 @@ from genrecore.evaluation import thresholds as thresholds_of
 from genrecore.evaluation.selective import area, area_parts, risk_coverage
 from genrecore.evaluation.thresholds import TOO_FEW, TOO_WRONG, Thresholds, select, select_from
 from genrecore.store.run import Run
-from genrecore.training.resolve import resolve
 
 RIGHT = np.array([True, True, False, True])
 SURE = np.array([0.9, 0.8, 0.7, 0.6])
@@ -359,6 +358,8 @@ def test_promises_over_artists_sizes_and_precisions() -> None:
 
 @pytest.mark.long
 def test_promises_hold_on_held_out_artists_of_the_demo_music(tmp_path: Path) -> None:
+    from genrecore.training.resolve import resolve
+
     values = {"model": "logistic_regression", "feature": "descriptors", "dataset.n_clips": 48}
     values |= {"dataset.n_artists": 24, "dataset.clip_s": 6.0, "split.n_folds": 3}
     config = resolve(with_values(RunConfig(), values)).config

@@ -297,6 +297,11 @@ def test_the_watched_metric_chooses_the_epoch(store: Path, tiny: Tiny) -> None:
     assert scores[by_f1.status["best_epoch"]] == scores.max()
 
 
+def test_an_epoch_is_chosen_only_by_a_metric_made_for_it(tiny: Tiny) -> None:
+    with pytest.raises(UsageError, match="found 'top_3'"):
+        tiny(training__watch="top_3")
+
+
 def test_a_loss_that_is_no_number_ends_the_run_with_its_step_and_advice(
     store: Path, tiny: Tiny
 ) -> None:
