@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NoReturn, Protocol
+from typing import IO, Any, BinaryIO, NoReturn, Protocol, Self
 
 from genrecore import words
 from genrecore.errors import GenrecoreError, describe, first_line
@@ -222,7 +222,9 @@ class _Unpacking:
             unpacked = io.BufferedReader(_Unpacked(self.raw, _DECOMPRESSORS[start]), 2**16)
         bounded: Any = _Bounded(unpacked, self)
         try:
-            archive = tarfile.open(fileobj=bounded, mode="r:")  # noqa: SIM115  closed below
+            archive = tarfile.open(  # noqa: SIM115  closed below
+                fileobj=bounded, mode="r:", tarinfo=_Header
+            )
         except lzma.LZMAError as error:
             if "Memory" in str(error):
                 most = words.size(_XZ_MEMORY)
@@ -240,6 +242,10 @@ class _Unpacking:
                 bounded.most_read = None  # of a file's content, not of headers
                 yield _Entry(info.name, kind, info.size, opened)
                 bounded.most_read = _LARGEST_HEADER
+            bounded.most_read = None
+            while block := bounded.read(_BLOCK):
+                if any(block):
+                    raise tarfile.ReadError("something follows its end")
 
     def _path(self, name: str) -> str:
         """The path of an entry, relative to the folder, refused unless it lies inside."""
@@ -378,6 +384,24 @@ class _Unpacked(io.RawIOBase):
                 return len(unpacked)
             if not data and not self._decompressor.eof and self._decompressor.needs_input:
                 raise EOFError("it ends before the end of what is packed")
+
+
+class _Header(tarfile.TarInfo):
+    """What stands before each file of a tar. Where it is damaged, tarfile takes that for the end of
+    the archive, and the files behind it would be missing without a word."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """
+        Raises:
+            ReadError: There is neither a header nor the end of the archive.
+        """
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
 
 
 class _Bounded:

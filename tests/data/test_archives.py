@@ -298,6 +298,36 @@ def test_headers_that_belong_to_headers_without_end_are_refused(
     _refused_soon(tmp_path / "a.tar", "is damaged")
 
 
+@pytest.mark.parametrize(
+    ("between", "problem"),
+    [
+        (b"\x55" * 512, "is damaged"),
+        (tarfile.TarInfo("b").tobuf()[:-100] + b"x" * 100, "is damaged"),
+        (bytes(512), "something follows its end"),
+        (bytes(10_240), "something follows its end"),  # a hole of a download
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tar_that_is_damaged_between_its_files_is_refused(
+    between: bytes, problem: str, packed: bool, tmp_path: Path
+) -> None:
+    content = tarfile.TarInfo("a.wav").tobuf() + between + tarfile.TarInfo("b.wav").tobuf()
+    content += bytes(1_024)
+    path = tmp_path / "a.tar"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    _refused(path, problem)
+
+
+@pytest.mark.parametrize("n_zeros", [512, 1_024, 20_480])
+def test_a_tar_ends_with_any_number_of_empty_blocks(n_zeros: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(tarfile.TarInfo("a.wav").tobuf() + bytes(n_zeros))
+    extract(path, tmp_path / "music", unwrap=False)
+    assert [file.name for file in (tmp_path / "music").iterdir()] == ["a.wav"]
+    path.write_bytes(tarfile.TarInfo("a.wav").tobuf())  # one that was cut off
+    _refused(path, "is damaged")
+
+
 def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
     """Its list of pieces takes more memory than its bytes; nobody packs music so."""
     entry = tarfile.TarInfo("a.wav")
