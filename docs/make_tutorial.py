@@ -4,7 +4,7 @@
 
 Page by page, every block of `bash` in docs/tutorial/ is run in that folder, which must hold a
 `song.mp3`, with a store and a cache of its own; the block of `text` that follows it becomes its
-output. A block after a comment, which says why it is not run, stays as it is. The pictures are
+output. A block after a comment, which says what it needs, stays as it is. The pictures are
 made of the same store by docs/make_screenshots.py.
 """
 

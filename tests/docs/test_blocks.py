@@ -1,8 +1,9 @@
 """Every command and every line of Python that README and the documentation print works.
 
 The blocks of a page are run in their order, in one folder, so that a page is one story. A comment
-right before a block says why it is not run; it must parse all the same. After `<!-- fails -->` the
-block must fail.
+right before a block says what is special about it: that it `fails`; that it `serves` until the page
+is done; that it is run `on another machine`, with a store of its own; what it `needs`; that it
+`prints this`, the block of text below it; or why it is `not run`, and then it must parse.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from commands import command, genrecore
-from conftest import ROOT
+from conftest import ROOT, wait_for
+from slurm_cluster import listens
 from typer import Exit
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -42,7 +45,10 @@ PAGES = {
 LONG = {
     f"docs/{name}.md"
     for name in (
+        "explanations/papers",
+        "guides/cluster",
         "guides/a-study-again",
+        "guides/encoders-and-heads",
         "guides/errors-and-doubtful-labels",
         "guides/exporting",
         "guides/fair-comparison",
@@ -53,13 +59,17 @@ LONG = {
 """Pages whose blocks start many runs, each a process of its own, or export to several forms."""
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
                    re.DOTALL | re.MULTILINE)  # fmt: skip
+BELOW = re.compile(r"\s*```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN = {"bash", "python"}
 SHOWN = {"text", "json", "csv", "ini", "toml", "nginx", "dockerfile", "tex", "m3u"}
 """Languages of blocks that are run, and of those that are only to be read."""
-FAILS = "fails"
+FAILS, SERVES, ELSEWHERE = "fails", "serves", "on another machine"
+NOT_RUN, PRINTS = "not run: ", "; prints this"
+NEEDS = {"musicnn": "musicnn", "GTZAN": "gtzan", "a Slurm cluster": "slurm"}
+"""The fixtures of what blocks need."""
 
 MUSIC = ["--set=dataset.n_clips=10", "--set=dataset.n_artists=5", "--set=dataset.clip_s=3"]
-BRIEF = ["--clip-s=3", "--segment-s=1", "--epochs=2", "--batch-size=7", "--precision=float32"]
+BRIEF = ["--clip-s=3", "--epochs=2", "--batch-size=7", "--precision=float32"]
 COARSE = ["--set=feature.n_fft=1024", "--set=feature.n_mels=33"]
 TRAIN = {"train", "sweep", "leaklab"}
 
@@ -73,6 +83,12 @@ class Block:
     language: str
     text: str
     mark: str
+    output: str
+
+    @property
+    def needs(self) -> str:
+        """What it needs that not everybody has; empty where everybody has it."""
+        return self.mark.partition(";")[0].removeprefix("needs ") if "needs" in self.mark else ""
 
     @property
     def place(self) -> str:
@@ -85,7 +101,8 @@ def blocks(page: str) -> list[Block]:
     text = PAGES[page].read_text(encoding="utf-8")
     return [
         Block(page, text.count("\n", 0, match.start("language")) + 1, match["language"],
-              match["text"], match["mark"] or "")
+              match["text"], match["mark"] or "",
+              below[1] if (below := BELOW.match(text, match.end())) else "")
         for match in BLOCK.finditer(text)
     ]  # fmt: skip
 
@@ -137,11 +154,22 @@ def small(words: list[str]) -> list[str]:
     dataset = words[named.index("--dataset") + 1] if "--dataset" in named else "demo"
     if words[0] == "datasets" and "demo" in words:
         return [*words, *(option.replace("dataset.", "") for option in MUSIC)]
-    if words[0] not in TRAIN or {"--run", "--table"} & set(named):
+    if words[:3] == ["cluster", "profiles", "add"]:
+        there_is = {"gpu": "debug", "1": "0", "8": "2", "4:00:00": "30:00"}
+        return [there_is.get(word, word) for word in words]
+    is_study = words[:2] == ["papers", "run"] and "--scale" not in named
+    if is_study or (words[0] == "sweep" and "--table" in named and "--dry-run" not in named):
+        return [*words, "--dry-run"]
+    is_brief = {"--run", "--table"} & set(named) or "dataset.form=table_30s" in words
+    if words[0] not in TRAIN or is_brief:
         return words
     music = MUSIC if dataset == "demo" else []
     images = not {"--feature", "--preset"} & set(named)
-    return [*words, *music, *BRIEF, *(COARSE if images else [])]
+    # musicnn listens to 3 s at once.
+    segment = "--segment-s=3" if {"musicnn", "musicnn_waves"} & set(words) else "--segment-s=1"
+    fewer = {"1,2,5,10,all": "1,2,all", "0..4": "0..1"}
+    few = [fewer.get(word, word) for word in words]
+    return [*few, *music, *BRIEF, segment, *(COARSE if images else [])]
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +187,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = runs.find_run("cnn").clips
     song = np.concatenate([soundfile.read(path)[0] for path in table["path"][:4]])
     soundfile.write(work / "song.mp3", song, 22_050)
-    lines = ["path,genre,artist"]
+    lines, random = ["path,genre,artist"], np.random.default_rng(3)
     for genre, demo_genre in {"folk": "ambient", "jazz": "bossa", "metal": "techno"}.items():
         for number, row in enumerate(table[table["genre"] == demo_genre].itertuples()):
             path = work / "music" / genre / f"{genre}_{number}.mp3"
@@ -168,7 +196,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lines.append(f"music/{genre}/{path.name},{genre},{genre} band {number % 5}")
             array = work / "arrays" / genre / f"{number}.npy"
             array.parent.mkdir(parents=True, exist_ok=True)
-            np.save(array, np.full(9, float(number)) + len(genre))
+            np.save(array, random.normal(len(genre), size=9))
     (work / "music.csv").write_text("\n".join(lines) + "\n")
     with zipfile.ZipFile(work / "music.zip", "w") as packed:
         for path in sorted((work / "music").rglob("*.mp3")):
@@ -193,21 +221,58 @@ def work(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
                 os.kill(int(run.status["pid"]), 15)
 
 
-def run_bash(block: Block) -> None:
-    """Carries out the lines of a block: those of this program alone in this process, for speed."""
+@pytest.fixture
+def gtzan(work: Path, real_data: Path) -> None:
+    """The folder `gtzan`: the published table of its clips, and every fourth of these as three
+    seconds of noise around a tone."""
+    shutil.copytree(real_data / "gtzan", work / "gtzan", ignore=lambda *_: ["genres_original"])
+    table = pd.read_csv(work / "gtzan" / "features_30_sec.csv")
+    random, second = np.random.default_rng(1), np.arange(3 * 22_050) / 22_050
+    for name, genre in table[["filename", "label"]].iloc[::4].itertuples(index=False):
+        pitch_hz = 100.0 * (1 + table["label"].unique().tolist().index(genre))
+        wave = np.sin(2 * np.pi * pitch_hz * second) + random.normal(size=len(second))
+        path = work / "gtzan" / "genres_original" / genre / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, 0.2 * wave, 22_050)
+
+
+def run_bash(block: Block) -> str:
+    """Carries out the lines of a block: those of this program alone in this process, for speed.
+    Gives what they print."""
     text = uncommented(block.text)
     commands = commands_of(text)
     lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
-    if len(lines) > len(commands) or re.search(r"[|<>&$;*~]", text):
+    if len(lines) > len(commands) or re.search(r"[|<>&$*~]", text):
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", block.text], text=True,
                               capture_output=True, timeout=120)  # fmt: skip
         assert (done.returncode != 0) == (block.mark == FAILS), f"{block.place}\n{done.stderr}"
-        return
+        return done.stdout
+    printed = ""
     for words in commands:
         result = genrecore(*small(words))
         problem = f"{block.place}: genrecore {shlex.join(words)}\n{result.stdout}{result.stderr}"
         assert (result.returncode != 0) == (block.mark == FAILS), problem
         assert "Traceback" not in result.stderr, problem
+        printed += result.stdout
+    return printed
+
+
+@contextlib.contextmanager
+def served(block: Block) -> Iterator[None]:
+    """What a block serves, from when it answers."""
+    server = subprocess.Popen(["bash", "-c", f"exec {block.text}"], stdout=subprocess.PIPE,
+                              text=True)  # fmt: skip
+    try:
+        address = None
+        for line in server.stdout:
+            if address := re.search(r"http://([\d.]+):(\d+)", line):
+                break
+        assert address, f"{block.place}: it ended with {server.wait()}"
+        wait_for(lambda: listens(address[1], int(address[2])))
+        yield
+    finally:
+        server.terminate()
+        server.communicate()
 
 
 @pytest.mark.slow
@@ -216,21 +281,37 @@ def run_bash(block: Block) -> None:
     [
         pytest.param(page, marks=pytest.mark.long) if page in LONG else page
         for page in PAGES
-        if any(block.mark in ("", FAILS) for block in code(page))
+        if any(not block.mark.startswith(NOT_RUN) for block in code(page))
     ],
 )
-def test_the_blocks_of_a_page_do_what_they_say(page: str, work: Path) -> None:
+def test_the_blocks_of_a_page_do_what_they_say(
+    page: str, work: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in code(page):
-        if block.mark not in ("", FAILS):
-            continue
-        if block.language == "bash":
-            run_bash(block)
-        else:
-            place = f"{page}:{block.line}"
-            lines = "\n" * block.line + block.text
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(lines, place, "exec"), names)
+    with contextlib.ExitStack() as stack:
+        for block in code(page):
+            if block.mark.startswith(NOT_RUN):
+                continue
+            if block.needs:
+                request.getfixturevalue(NEEDS[block.needs])
+                block.text = block.text.replace("DIR", "gtzan")
+            if block.language == "python":
+                place = f"{page}:{block.line}"
+                lines = "\n" * block.line + block.text
+                with contextlib.redirect_stdout(io.StringIO()):
+                    exec(compile(lines, place, "exec"), names)
+            elif block.mark == SERVES:
+                stack.enter_context(served(block))
+            elif block.mark == ELSEWHERE:
+                with monkeypatch.context() as patch:
+                    patch.setenv("GENRECORE_RUNS", str(work.parent / "elsewhere"))
+                    run_bash(block)
+            else:
+                assert block.mark in ("", FAILS) or block.needs, f"{block.place}: {block.mark}"
+                printed = run_bash(block)
+                if block.mark.endswith(PRINTS):
+                    assert block.output, block.place
+                    assert block.output in printed, f"{block.place}\n{printed}"
 
 
 @pytest.mark.parametrize("page", list(PAGES))
