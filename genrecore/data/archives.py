@@ -378,7 +378,10 @@ class _Unpacked(io.RawIOBase):
                 self._decompressor = self._make()
             elif self._decompressor.needs_input:
                 data = self._raw.read(_PACKED_BLOCK)
-            unpacked = self._decompressor.decompress(data, len(buffer))
+            try:
+                unpacked = self._decompressor.decompress(data, len(buffer))
+            except OSError as error:  # bz2's word for damage
+                raise tarfile.ReadError(str(error)) from None
             if unpacked:
                 buffer[: len(unpacked)] = unpacked
                 return len(unpacked)

@@ -318,6 +318,15 @@ def test_a_tar_that_is_damaged_between_its_files_is_refused(
     _refused(path, problem)
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_is_damaged_behind_its_beginning_is_said_to_be_damaged(
+    pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    content = tarfile.TarInfo("a.wav").tobuf() + bytes(1_024)
+    (tmp_path / "a.tar").write_bytes(pack(content) + b"of another file" * 20)
+    _refused(tmp_path / "a.tar", "is damaged")
+
+
 @pytest.mark.parametrize("n_zeros", [512, 1_024, 20_480])
 def test_a_tar_ends_with_any_number_of_empty_blocks(n_zeros: int, tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
