@@ -16,6 +16,7 @@ Columns, in this order:
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,14 +50,11 @@ def clip_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def same_names(names: pd.Series) -> pd.Series:
     """One text for all spellings of an artist or album that differ in case, spaces and the form of
     Unicode only; missing where there is no name. Same index."""
-    text = (
-        names.astype("string")
-        .str.normalize("NFC")
-        .str.strip()
-        .str.casefold()
-        .str.replace(r"\s+", " ", regex=True)
-    )
-    return text.mask(text == "")
+    return names.astype("string").map(_one_name, na_action="ignore").astype("string")
+
+
+def _one_name(name: str) -> str | None:
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split()) or None
 
 
 def genres_of(clips: pd.DataFrame) -> list[str]:
