@@ -69,12 +69,26 @@ def test_every_metric_equals_scikit_learns(name: str) -> None:
     for seed, n in ((7, 201), (8, 5), (9, 1)):  # 5 clips leave genres out
         labelled, proba = draw_predictions(n, seed=seed)
         ours = METRICS[name].thing(labelled, proba)
-        assert ours == pytest.approx(sklearns(labelled, proba)[name], rel=1e-9)  # float64
+        expected = sklearns(labelled, proba)[name]
+        assert ours == pytest.approx(expected, rel=1e-9, nan_ok=True)  # float64
 
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_nothing_measured_is_nan(name: str) -> None:
     assert isnan(METRICS[name].thing(np.zeros(0, int), np.zeros((0, 7))))
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_clip_without_numbers_makes_no_metric_better(name: str) -> None:
+    labelled = np.array([0, 1, 2, 0, 1, 2])
+    proba = 0.02 + 0.94 * np.eye(3)[labelled]  # all right
+    metric = METRICS[name]
+    before = metric.thing(labelled, proba)
+    after = metric.thing(np.append(labelled, 0), np.vstack([proba, [np.nan] * 3]))
+    if metric.facts.higher_is_better:
+        assert after < before
+    else:
+        assert isnan(after) or after > before
 
 
 def test_a_certain_mistake_has_a_finite_log_loss() -> None:

@@ -12,6 +12,7 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -215,6 +216,9 @@ class SlurmCluster:
         dbd = self.folder / "slurmdbd.conf"
         dbd.touch(mode=0o600)
         dbd.write_text(SLURMDBD.format(**values))
+        if int(self.run("slurmd", "-V").split()[1].split(".")[0]) > 22:
+            # Not every container has cgroups, and older versions do without them anyway.
+            (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
         (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
@@ -277,24 +281,20 @@ class SlurmCluster:
         parts = [line.split(" ", 2) for line in lines]
         return [Call(float(time_s), name, words) for time_s, name, words in parts]
 
-    def _ask(self, command: str) -> dict[str, Any]:
-        """What squeue or sinfo answers in JSON. Where slurmctld does not answer, they end well and
-        name no jobs or nodes."""
-        answer: dict[str, Any] = json.loads(self.run(command, "--json"))
-        assert not answer["errors"], answer["errors"]
-        return answer
-
     def jobs(self) -> dict[int, dict[str, Any]]:
         """What squeue knows of each job; also of those that ended less than a minute ago."""
-        return {job["job_id"]: job for job in self._ask("squeue")["jobs"]}
+        answer: dict[str, Any] = json.loads(self.run("squeue", "--states=all", "--json"))
+        # Where slurmctld does not answer, older versions end well and name no jobs.
+        assert not answer["errors"], answer["errors"]
+        for job in answer["jobs"]:
+            if isinstance(job["job_state"], list):  # newer versions, the job's own state first
+                job["job_state"] = job["job_state"][0]
+        return {job["job_id"]: job for job in answer["jobs"]}
 
     def node_states(self) -> dict[str, str]:
         """For each node one of sinfo's words: idle, mixed, allocated, down, drained, …"""
-        nodes = self._ask("sinfo")["nodes"]
-        return {
-            node["name"]: "drained" if "DRAIN" in node["state_flags"] else node["state"]
-            for node in nodes
-        }
+        lines = self.run("sinfo", "--Node", "--noheader", "--format=%N %T").splitlines()
+        return {name: re.sub(r"\W", "", state) for name, state in map(str.split, lines)}
 
     def wait_until_idle(self, most_s: float = 30.0) -> None:
         """Returns once no node has a job or is down; fails when that does not happen in time."""

@@ -84,7 +84,7 @@ def test_a_node_that_comes_back_finds_its_jobs(slurm: SlurmCluster) -> None:
     slurm.start_node(node)
     slurm.run("scancel", str(job_id))  # which its slurmd carries out
     wait_for(lambda: state(slurm, job_id) == "CANCELLED")
-    assert not sleeping(slurm) & processes
+    wait_for(lambda: not sleeping(slurm) & processes)
 
 
 def test_jobs_outlive_their_controller(slurm: SlurmCluster) -> None:
@@ -119,7 +119,6 @@ def test_a_job_with_more_priority_takes_the_place_of_a_spare_one(slurm: SlurmClu
     [
         (["--partition=short", "--time=5"], "PartitionTimeLimit"),
         (["--partition=single", "--nodes=2"], "PartitionNodeLimit"),
-        (["--partition=single"], "Job's account not known"),
     ],
 )
 def test_what_a_partition_does_not_allow_waits_for_ever(
