@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.errors import GenrecoreError
+from genrecore.jobs.slurm import states
 from genrecore.jobs.slurm.states import LAUNCH_FAILED
 from genrecore.training.distributed import NAMES
 
@@ -174,7 +175,7 @@ def _job(entry: Mapping[str, Any]) -> Job:
     code, description = _text(entry.get("state_reason")), entry.get("state_description")
     return Job(
         id=str(entry["job_id"]),
-        word=_text(entry["job_state"]),
+        word=_state(entry["job_state"]),
         code=LAUNCH_FAILED if description == LAUNCH_FAILED else "" if code == "None" else code,
         starts_at=starts_at or None,
         nodes=str(entry.get("nodes") or ""),
@@ -184,8 +185,15 @@ def _job(entry: Mapping[str, Any]) -> Job:
     )
 
 
+def _state(value: Any) -> str:
+    """A job's state. Newer versions give a list, in which COMPLETING may follow CANCELLED: its
+    processes still live. Older ones say that alone."""
+    more = value[1:] if isinstance(value, list) else []
+    return next((word for word in more if states.kind(word) != "ended"), _text(value))
+
+
 def _text(value: Any) -> str:
-    """A word; newer versions give a list, the state first."""
+    """A word; newer versions give a list."""
     return str((value[0] if value else "") if isinstance(value, list) else value or "")
 
 
