@@ -29,6 +29,7 @@ MAY_SKIP = {
 }
 NEED_ENCODERS = {
     "conftest.py",
+    "docs/test_blocks.py",
     "features/test_encoder.py",
     "inference/test_clip_embeddings.py",
     "inference/test_label_doubts.py",
