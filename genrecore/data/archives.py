@@ -242,9 +242,9 @@ class _Unpacking:
                 bounded.most_read = None  # of a file's content, not of headers
                 yield _Entry(info.name, kind, info.size, opened)
                 bounded.most_read = _LARGEST_HEADER
-            bounded.most_read = None
+            bounded.most_read = None  # of what is no header any more
             while block := bounded.read(_BLOCK):
-                if any(block):
+                if block.strip(b"\0"):
                     raise tarfile.ReadError("something follows its end")
 
     def _path(self, name: str) -> str:
@@ -390,8 +390,8 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Header(tarfile.TarInfo):
-    """What stands before each file of a tar. Where it is damaged, tarfile takes that for the end of
-    the archive, and the files behind it would be missing without a word."""
+    """The header of a file in a tar. tarfile takes a damaged one for the end of the archive, and the
+    files behind it would be missing without a word."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:

@@ -19,7 +19,6 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs.slurm import states
-from genrecore.jobs.slurm.states import LAUNCH_FAILED
 from genrecore.training.distributed import NAMES
 
 SSH = "GENRECORE_SSH"
@@ -176,7 +175,11 @@ def _job(entry: Mapping[str, Any]) -> Job:
     return Job(
         id=str(entry["job_id"]),
         word=_state(entry["job_state"]),
-        code=LAUNCH_FAILED if description == LAUNCH_FAILED else "" if code == "None" else code,
+        code=states.LAUNCH_FAILED
+        if description == states.LAUNCH_FAILED
+        else ""
+        if code == "None"
+        else code,
         starts_at=starts_at or None,
         nodes=str(entry.get("nodes") or ""),
         comment=_text(entry.get("comment")),
@@ -186,8 +189,8 @@ def _job(entry: Mapping[str, Any]) -> Job:
 
 
 def _state(value: Any) -> str:
-    """A job's state. Newer versions give a list, in which COMPLETING may follow CANCELLED: its
-    processes still live. Older ones say that alone."""
+    """A job's state. Newer versions give a list, as CANCELLED and COMPLETING while processes of the
+    job still live; older versions say COMPLETING alone."""
     more = value[1:] if isinstance(value, list) else []
     return next((word for word in more if states.kind(word) != "ended"), _text(value))
 
