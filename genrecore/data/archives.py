@@ -390,8 +390,8 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Header(tarfile.TarInfo):
-    """The header of a file in a tar. tarfile takes a damaged one for the end of the archive, and the
-    files behind it would be missing without a word."""
+    """The header of a file in a tar. tarfile takes a damaged one for the end of the archive, and
+    the files behind it would be missing without a word."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
